@@ -1,0 +1,33 @@
+//! The protocol of SNS: the messages of the wire and of the log, generated from `proto/`, and the table from the reason of an
+//! error to its code and exit code, which server and client share.
+//!
+//! The gRPC stubs stand behind the features `client` and `server`; without them nothing here depends on tonic.
+
+/// The wire: users, posts, timelines, routing (`sns.v1`).
+#[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/sns.v1.rs"));
+}
+
+/// The log's own messages (`sns.log.v1`).
+pub mod log {
+    /// Version 1.
+    #[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/sns.log.v1.rs"));
+    }
+}
+
+/// The heartbeat of a pair (`sns.pair.v1`).
+pub mod pair {
+    /// Version 1.
+    #[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/sns.pair.v1.rs"));
+    }
+}
+
+pub mod reason;
+
+/// The compiled descriptors of every file in `proto/`, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sns.bin"));

@@ -1,0 +1,2 @@
+//! The `sns` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `sns-server` binary.
+fn main() {}
