@@ -53,6 +53,7 @@ impl ErrorKind {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Error {
+    kind: ErrorKind,
     reason: Reason,
     message: String,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
@@ -62,7 +63,18 @@ impl Error {
     /// An error with a reason of the contract and a message for a human.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self {
+            kind: kind_of(reason),
             reason,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// `Invalid` without a reason of the contract: a setting, a path, a flag.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            kind: ErrorKind::Invalid,
+            reason: Reason::Unspecified,
             message: message.into(),
             source: None,
         }
@@ -80,21 +92,10 @@ impl Error {
 
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
-        use sns_proto::reason::code;
-        match sns_proto::reason::code_of(self.reason) {
-            code::INVALID_ARGUMENT => ErrorKind::Invalid,
-            code::NOT_FOUND => ErrorKind::NotFound,
-            code::ALREADY_EXISTS => ErrorKind::Conflict,
-            code::UNAUTHENTICATED | code::PERMISSION_DENIED => ErrorKind::Denied,
-            code::RESOURCE_EXHAUSTED => ErrorKind::Exhausted,
-            code::UNAVAILABLE => ErrorKind::Unavailable,
-            code::DEADLINE_EXCEEDED => ErrorKind::Unknown,
-            code::DATA_LOSS => ErrorKind::Damaged,
-            _ => ErrorKind::Internal,
-        }
+        self.kind
     }
 
-    /// The reason as `sns.proto` names it.
+    /// The reason as `sns.proto` names it; `Unspecified` where no call of the wire ends so.
     pub fn reason(&self) -> Reason {
         self.reason
     }
@@ -102,6 +103,21 @@ impl Error {
     /// For a human; may change from release to release.
     pub fn message(&self) -> &str {
         &self.message
+    }
+}
+
+fn kind_of(reason: Reason) -> ErrorKind {
+    use sns_proto::reason::code;
+    match sns_proto::reason::code_of(reason) {
+        code::INVALID_ARGUMENT => ErrorKind::Invalid,
+        code::NOT_FOUND => ErrorKind::NotFound,
+        code::ALREADY_EXISTS => ErrorKind::Conflict,
+        code::UNAUTHENTICATED | code::PERMISSION_DENIED => ErrorKind::Denied,
+        code::RESOURCE_EXHAUSTED => ErrorKind::Exhausted,
+        code::UNAVAILABLE => ErrorKind::Unavailable,
+        code::DEADLINE_EXCEEDED => ErrorKind::Unknown,
+        code::DATA_LOSS => ErrorKind::Damaged,
+        _ => ErrorKind::Internal,
     }
 }
 

@@ -7,7 +7,10 @@ use std::fmt;
 /// Unique and totally ordered over all servers, so it is at once the id of a post, the cursor of a
 /// page, the resume token of a stream and the token with which one reads one's own writes.
 /// [`Seq::ZERO`] stands before everything.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
 pub struct Seq(u64);
 
 impl Seq {

@@ -73,6 +73,19 @@ impl TryFrom<&str> for Username {
     }
 }
 
+impl serde::Serialize for Username {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Username {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = std::borrow::Cow::<'de, str>::deserialize(from)?;
+        Self::parse(&name).map_err(serde::de::Error::custom)
+    }
+}
+
 impl AsRef<str> for Username {
     fn as_ref(&self) -> &str {
         self.as_str()

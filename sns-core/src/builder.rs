@@ -1,0 +1,187 @@
+//! [`SnsBuilder`]: components and settings, then [`SnsBuilder::open`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::data_dir::{DataDir, NodeLock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::log::Log;
+use crate::log::memory::MemoryLog;
+use crate::rebuild::ViewFiles;
+use crate::replica::Replica;
+use crate::seq::Seq;
+use crate::settings::Settings;
+use crate::sns::Sns;
+use crate::view;
+use crate::view::apply::Rules;
+
+/// How long [`SnsBuilder::open`] waits for the log to be applied, piece by piece.
+const CATCH_UP_PIECE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Opens an [`Sns`] with other than the usual parts.
+#[derive(Debug)]
+#[must_use = "nothing is opened until `.open()`"]
+pub struct SnsBuilder {
+    place: Place,
+    node: Option<String>,
+    settings: Settings,
+    clock: Clock,
+    rules: Rules,
+    caught_up: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Directory(PathBuf),
+    Memory(MemoryLog),
+}
+
+impl SnsBuilder {
+    pub(crate) fn in_directory(path: &Path) -> Self {
+        Self::new(Place::Directory(path.to_owned()))
+    }
+
+    pub(crate) fn over_memory(log: MemoryLog) -> Self {
+        Self::new(Place::Memory(log))
+    }
+
+    fn new(place: Place) -> Self {
+        Self {
+            place,
+            node: None,
+            settings: Settings::default(),
+            clock: Clock::system(),
+            rules: Rules::default(),
+            caught_up: true,
+        }
+    }
+
+    /// The name under which this process keeps its view in the directory. Without it, the first
+    /// free one of `local-0` to `local-63`.
+    pub fn node(mut self, node: &str) -> Self {
+        self.node = Some(node.to_owned());
+        self
+    }
+
+    /// Plain data that tunes it.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Where wall time comes from.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether [`SnsBuilder::open`] returns only once all that the log holds is applied (the
+    /// default). Otherwise reads wait for it, 5 s at most.
+    pub fn wait_until_caught_up(mut self, wait: bool) -> Self {
+        self.caught_up = wait;
+        self
+    }
+
+    /// Remembers fewer requests than the rules say: every replica of the log must do the same.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn remembered_requests(mut self, requests: u64) -> Self {
+        self.rules.requests = requests;
+        self
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// `Invalid`: a setting, a node name, a directory with other things in it. `Unavailable`: the
+    /// node runs already, or the file system refused. `Exhausted`: the disk is full. `Damaged`: the
+    /// log is damaged, or the view cannot come back.
+    pub fn open(self) -> Result<Sns> {
+        self.settings.validate()?;
+        let options = view::Options {
+            cache_bytes: self.settings.cache_bytes,
+            rules: self.rules,
+            check: false,
+        };
+        let (log, files, node, parts): (Arc<dyn Log>, _, _, _) = match self.place {
+            Place::Memory(log) => {
+                let dir = tempfile::tempdir().map_err(|e| {
+                    Error::new(
+                        crate::error::Reason::LogUnavailable,
+                        format!("making a temporary directory: {e}"),
+                    )
+                    .with_source(e)
+                })?;
+                let path = dir.path().to_owned();
+                let files = ViewFiles::new(path, None, options, Some(dir));
+                (
+                    Arc::new(log),
+                    files,
+                    self.node.unwrap_or_else(|| "memory".into()),
+                    None,
+                )
+            }
+            Place::Directory(path) => {
+                let data = DataDir::open(path, self.settings.force_network_fs)?;
+                let (node, lock) = lock(&data, self.node)?;
+                let files = ViewFiles::new(
+                    data.node_dir(&node),
+                    Some(data.snapshots_dir()),
+                    options,
+                    None,
+                );
+                let log = open_log(&data, &node, &files, &self.settings)?;
+                (log, files, node, Some((data, lock)))
+            }
+        };
+        let view = files.open(&*log)?;
+        let replica = Replica::start(node, log, view, files, self.clock)?;
+        let sns = Sns::new(replica, parts);
+        if self.caught_up {
+            // A long log is applied for as long as it takes; only an error ends the wait.
+            while let Err(error) = sns
+                .replica()
+                .reach_blocking(Seq::ZERO, false, CATCH_UP_PIECE)
+            {
+                if error.kind() != ErrorKind::Unavailable {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(sns)
+    }
+}
+
+/// The node's lock: of the name given, or of the first free local one.
+fn lock(data: &DataDir, node: Option<String>) -> Result<(String, NodeLock)> {
+    if let Some(node) = node {
+        let lock = data.lock_node(&node)?;
+        return Ok((node, lock));
+    }
+    for number in 0..limits::LOCAL_NODES {
+        let node = format!("local-{number}");
+        match data.lock_node(&node) {
+            Err(error)
+                if error.kind() == ErrorKind::Unavailable && data.node_is_running(&node)? => {}
+            other => return other.map(|lock| (node, lock)),
+        }
+    }
+    Err(Error::new(
+        crate::error::Reason::Overloaded,
+        format!(
+            "{} programs have {} open already, which is the most",
+            limits::LOCAL_NODES,
+            data.path().display()
+        ),
+    ))
+}
+
+fn open_log(
+    _data: &DataDir,
+    _node: &str,
+    _files: &ViewFiles,
+    _settings: &Settings,
+) -> Result<Arc<dyn Log>> {
+    Ok(Arc::new(MemoryLog::new()))
+}

@@ -1,0 +1,320 @@
+//! [`DataDir`]: the directory that holds everything, and who runs in it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::error::{Error, Reason, Result};
+
+/// The version of the layout below.
+const VERSION: u32 = 1;
+
+/// The data directory: `format.json`, `secret`, `log/`, `snapshots/`, `nodes/<node>/`; open to its
+/// owner alone (0700).
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    format: Format,
+}
+
+/// `format.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Format {
+    version: u32,
+    data_id: String,
+    /// Milliseconds since 1970.
+    made_at: u64,
+}
+
+fn failed<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |error| {
+        let reason = match error.kind() {
+            io::ErrorKind::StorageFull => Reason::DiskFull,
+            _ => Reason::LogUnavailable,
+        };
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; it must be writable for this user",
+            io::ErrorKind::StorageFull => "; make room first",
+            _ => "",
+        };
+        Error::new(reason, format!("{doing} {}: {error}{hint}", path.display())).with_source(error)
+    }
+}
+
+impl DataDir {
+    /// Opens the data in `path`, or makes a new one there. `force`: also on a network file system,
+    /// where locks and syncs cannot be relied upon.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Exhausted`: the file system refused. `Damaged`: `format.json` cannot be read,
+    /// or a newer version wrote it. `Invalid`: a network file system, or a directory with other
+    /// things in it.
+    pub fn open(path: impl AsRef<Path>, force: bool) -> Result<Self> {
+        let path = path.as_ref();
+        if !path.join("format.json").exists() {
+            Self::make(path, force)?;
+        }
+        Self::open_existing(path, force)
+    }
+
+    /// Opens the data in `path`.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`]; `Invalid` also when there is no data.
+    pub fn open_existing(path: impl AsRef<Path>, force: bool) -> Result<Self> {
+        let path = path.as_ref();
+        let file = path.join("format.json");
+        let text = match fs::read_to_string(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(invalid(format!(
+                    "there is no SNS data in {} (no format.json)",
+                    path.display()
+                )));
+            }
+            other => other.map_err(failed("reading", &file))?,
+        };
+        let format: Format = serde_json::from_str(&text).map_err(|e| {
+            Error::new(
+                Reason::Damaged,
+                format!("{} is damaged: {e}", file.display()),
+            )
+            .with_source(e)
+        })?;
+        if format.version != VERSION {
+            return Err(Error::new(
+                Reason::Damaged,
+                format!(
+                    "{} was made by another version (format {}, this program has {VERSION}): \
+                     upgrade this program",
+                    path.display(),
+                    format.version
+                ),
+            ));
+        }
+        refuse_network(path, force)?;
+        let path = path.canonicalize().map_err(failed("opening", path))?;
+        Ok(Self { path, format })
+    }
+
+    fn make(path: &Path, force: bool) -> Result<()> {
+        let dir = |path: &Path| {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(failed("making the directory", path))
+        };
+        dir(path)?;
+        refuse_network(path, force)?;
+        let known = [
+            "log",
+            "snapshots",
+            "nodes",
+            "secret",
+            "format.json",
+            "lost+found",
+        ];
+        for entry in fs::read_dir(path).map_err(failed("reading", path))? {
+            let name = entry.map_err(failed("reading", path))?.file_name();
+            let name = name.to_string_lossy();
+            if !known.contains(&&*name) && !name.starts_with('.') {
+                return Err(invalid(format!(
+                    "{} holds other things ({name:?}): give an empty directory, or one with SNS data",
+                    path.display()
+                )));
+            }
+        }
+        for part in ["log", "snapshots", "nodes"] {
+            dir(&path.join(part))?;
+        }
+        let secret: [u8; 32] = rand::random();
+        write_once(&path.join("secret"), &secret)?;
+        let format = Format {
+            version: VERSION,
+            data_id: uuid::Uuid::new_v4().to_string(),
+            made_at: Clock::system().now_ms(),
+        };
+        let json = serde_json::to_vec(&format)
+            .map_err(|e| Error::new(Reason::Internal, format!("format.json: {e}")))?;
+        // Last: whoever finds it finds all the rest. If two make the data at once, one file stays.
+        write_once(&path.join("format.json"), &json)
+    }
+
+    /// Where it is; absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Drawn when the data was made: a UUID. Servers of different data never share a router.
+    pub fn data_id(&self) -> &str {
+        &self.format.data_id
+    }
+
+    /// The key with which tokens are signed; `DATA/secret` (0600).
+    ///
+    /// # Errors
+    /// `Unavailable`: it cannot be read. `Damaged`: it has another length.
+    pub fn secret(&self) -> Result<[u8; 32]> {
+        let path = self.path.join("secret");
+        let bytes = fs::read(&path).map_err(failed("reading", &path))?;
+        bytes.try_into().map_err(|_| {
+            Error::new(
+                Reason::Damaged,
+                format!("{} has not 32 bytes", path.display()),
+            )
+        })
+    }
+
+    /// `DATA/log`.
+    pub fn log_dir(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// `DATA/snapshots`.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// `DATA/nodes/<node>`.
+    pub fn node_dir(&self, node: &str) -> PathBuf {
+        self.path.join("nodes").join(node)
+    }
+
+    /// The names of all nodes that ever ran here, ascending.
+    ///
+    /// # Errors
+    /// `Unavailable`: the directory cannot be read.
+    pub fn nodes(&self) -> Result<Vec<String>> {
+        let dir = self.path.join("nodes");
+        let mut nodes = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(failed("reading", &dir))? {
+            let entry = entry.map_err(failed("reading", &dir))?;
+            if let Ok(name) = entry.file_name().into_string()
+                && check_node(&name).is_ok()
+            {
+                nodes.push(name);
+            }
+        }
+        nodes.sort_unstable();
+        Ok(nodes)
+    }
+
+    /// Makes this process the node `node`, as long as the lock lives: the kernel releases it when
+    /// the process dies.
+    ///
+    /// # Errors
+    /// `Conflict`-like `Unavailable`: another process is that node now. `Invalid`: the name.
+    pub fn lock_node(&self, node: &str) -> Result<NodeLock> {
+        check_node(node)?;
+        let dir = self.node_dir(node);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(failed("making the directory", &dir))?;
+        let path = dir.join("lock");
+        let mut file = open_lock(&path).map_err(failed("opening", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(Error::new(
+                    Reason::LogUnavailable,
+                    format!(
+                        "the node {node} of {} runs already (process {}): stop it first, or give \
+                         another name",
+                        self.path.display(),
+                        holder.trim()
+                    ),
+                ));
+            }
+            Err(e) => return Err(failed("locking", &path)(e.into())),
+        }
+        let pid = std::process::id();
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{pid}"))
+            .map_err(failed("writing", &path))?;
+        Ok(NodeLock { _file: file })
+    }
+
+    /// Whether some process is that node now.
+    ///
+    /// # Errors
+    /// `Unavailable`: its lock cannot be asked.
+    pub fn node_is_running(&self, node: &str) -> Result<bool> {
+        let path = self.node_dir(node).join("lock");
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(failed("opening", &path))?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+            Err(e) => Err(failed("locking", &path)(e.into())),
+        }
+    }
+}
+
+/// Being a node; see [`DataDir::lock_node`].
+#[derive(Debug)]
+pub struct NodeLock {
+    _file: File,
+}
+
+fn invalid(message: String) -> Error {
+    Error::invalid(message)
+}
+
+/// Node names become directories.
+fn check_node(node: &str) -> Result<()> {
+    let good = (1..=64).contains(&node.len())
+        && node
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if good {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "{node:?} is no node name: 1 to 64 of a-z, 0-9 and - make one"
+    )))
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Writes a small file as a whole, synced; if it is there already, that one stays.
+fn write_once(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempfile_in(dir)
+        .map_err(failed("making a file in", dir))?;
+    file.write_all(bytes)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(failed("writing", path))?;
+    match file.persist_noclobber(path) {
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {}
+        other => drop(other.map_err(|e| failed("making", path)(e.error))?),
+    }
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("syncing", dir))
+}
+
+fn refuse_network(_path: &Path, _force: bool) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! [`ViewFiles`]: where a view lives, and how it comes back when it is of no use.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Reason, Result};
+use crate::log::{Log, LogId};
+use crate::view::snapshot::{self, SnapshotInfo};
+use crate::view::{self, Standing, View};
+
+/// How often a node says in its directory how far its view is.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+/// The directories of one node's view.
+#[derive(Clone, Debug)]
+pub(crate) struct ViewFiles(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node_dir: PathBuf,
+    /// `None`: a log that is not in a data directory; there are no snapshots of it.
+    snapshots: Option<PathBuf>,
+    options: view::Options,
+    noted: Mutex<Option<(Instant, u64)>>,
+    /// Deletes the directory of a view that is not to be kept.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// `nodes/<node>/applied`: what this node's view declares durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AppliedNote {
+    pub(crate) log_id: String,
+    pub(crate) index: u64,
+    pub(crate) crc: u32,
+}
+
+fn io_failed(doing: &str, path: &Path, error: io::Error) -> Error {
+    let full = error.kind() == io::ErrorKind::StorageFull;
+    let reason = if full {
+        Reason::DiskFull
+    } else {
+        Reason::LogUnavailable
+    };
+    Error::new(reason, format!("{doing} {}: {error}", path.display())).with_source(error)
+}
+
+impl ViewFiles {
+    pub(crate) fn new(
+        node_dir: PathBuf,
+        snapshots: Option<PathBuf>,
+        options: view::Options,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Self {
+        let noted = Mutex::default();
+        Self(Arc::new(Inner {
+            node_dir,
+            snapshots,
+            options,
+            noted,
+            _temporary: temporary,
+        }))
+    }
+
+    fn view_dir(&self) -> PathBuf {
+        self.0.node_dir.join("view")
+    }
+
+    fn boot_file(&self) -> PathBuf {
+        self.0.node_dir.join("boot")
+    }
+
+    /// Opens the view, or brings it back when it is missing, damaged, of another log, or behind the
+    /// head of the log.
+    ///
+    /// # Errors
+    /// `Damaged`: it cannot come back, because the log was trimmed and no snapshot is good.
+    pub(crate) fn open(&self, log: &dyn Log) -> Result<View> {
+        let mut options = self.0.options.clone();
+        let boot = boot_id();
+        if let Ok(last) = fs::read_to_string(self.boot_file()) {
+            options.check |= boot.as_deref() != Some(last.trim());
+        }
+        let marker = self.boot_file();
+        fs::write(&marker, boot.unwrap_or_default())
+            .map_err(|e| io_failed("writing", &marker, e))?;
+        let existed = self.view_dir().exists();
+        let found = View::open(&self.view_dir(), log.id(), &options)
+            .map_err(|error| error.to_string())
+            .and_then(|view| self.fits(view, log));
+        match found {
+            Ok(view) => Ok(view),
+            Err(why) => {
+                if existed {
+                    tracing::warn!(why, "the view is rebuilt from a snapshot and the log");
+                }
+                self.rebuild(log)
+            }
+        }
+    }
+
+    /// Whether the view stands on this log: its last entry is the log's, and what follows is there.
+    fn fits(&self, view: View, log: &dyn Log) -> Result<View, String> {
+        let (index, crc) = view.resume();
+        let head = log.head().map_err(|e| e.to_string())?;
+        let Some(crc) = crc else {
+            return if head == 1 {
+                Ok(view)
+            } else {
+                Err(format!("it is empty, and the log begins at entry {head}"))
+            };
+        };
+        if index < head {
+            return if view.standing().index + 1 == head {
+                Ok(view)
+            } else {
+                Err(format!(
+                    "it ends at entry {index}, and the log begins at {head}"
+                ))
+            };
+        }
+        let record = log.read(index, 1).map_err(|e| e.to_string())?;
+        match record.first() {
+            Some(record) if record.crc == crc => Ok(view),
+            Some(_) => Err(format!("its entry {index} is not the log's")),
+            None => Err(format!(
+                "it holds entry {index}, which the log does not have"
+            )),
+        }
+    }
+
+    /// Deletes the view, and loads the newest good snapshot; the log is read on from there.
+    ///
+    /// # Errors
+    /// As [`ViewFiles::open`].
+    pub(crate) fn rebuild(&self, log: &dyn Log) -> Result<View> {
+        self.discard()?;
+        let head = log.head()?;
+        let tail = log.tail()?;
+        for snapshot in self.snapshots() {
+            if snapshot.index + 1 < head || snapshot.index >= tail {
+                continue;
+            }
+            match self.load(&snapshot, log) {
+                Ok(view) => return Ok(view),
+                Err(why) => {
+                    tracing::warn!(why, path = %snapshot.path.display(), "a snapshot is of no use");
+                    self.discard()?;
+                }
+            }
+        }
+        if head > 1 {
+            return Err(Error::new(
+                Reason::Damaged,
+                format!(
+                    "the log begins at entry {head}, and no good snapshot reaches that far: copy \
+                     one from another replica into snapshots/, or restore a backup"
+                ),
+            ));
+        }
+        Ok(View::open(&self.view_dir(), log.id(), &self.0.options)?)
+    }
+
+    fn load(&self, snapshot: &SnapshotInfo, log: &dyn Log) -> Result<View, String> {
+        View::load(&self.view_dir(), &snapshot.path, log.id(), &self.0.options)
+            .map_err(|e| e.to_string())
+            .and_then(|view| self.fits(view, log))
+    }
+
+    /// Snapshots with a good header, newest first.
+    pub(crate) fn snapshots(&self) -> Vec<SnapshotInfo> {
+        let Some(dir) = &self.0.snapshots else {
+            return Vec::new();
+        };
+        let listed = snapshot::list(dir).unwrap_or_default();
+        listed
+            .into_iter()
+            .filter_map(|(_, info)| info.ok())
+            .collect()
+    }
+
+    /// Where snapshots are; `None` when this log has none.
+    pub(crate) fn snapshots_dir(&self) -> Option<&Path> {
+        self.0.snapshots.as_deref()
+    }
+
+    /// Moves the view out of the way and deletes it. The old database may still be open here: a new
+    /// one gets files of its own.
+    fn discard(&self) -> Result<()> {
+        let dir = self.view_dir();
+        let gone = self
+            .0
+            .node_dir
+            .join(format!("view.gone-{:08x}", rand::random::<u32>()));
+        match fs::rename(&dir, &gone) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(io_failed("removing", &dir, e)),
+            Ok(()) => {
+                if let Err(error) = fs::remove_dir_all(&gone) {
+                    tracing::warn!(%error, path = %gone.display(), "an old view stays behind");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes once a second how far the view is: a witness when the log is opened after a power cut.
+    pub(crate) fn note_applied(&self, standing: &Standing, log_id: LogId) {
+        if self.0.snapshots.is_none() || standing.index == 0 {
+            return;
+        }
+        let mut noted = self.0.noted.lock();
+        let due =
+            noted.is_none_or(|(at, index)| index != standing.index && at.elapsed() >= NOTE_EVERY);
+        if !due {
+            return;
+        }
+        *noted = Some((Instant::now(), standing.index));
+        let note = AppliedNote {
+            log_id: log_id.to_string(),
+            index: standing.index,
+            crc: standing.crc,
+        };
+        if let Err(error) = write_small(&self.0.node_dir.join("applied"), &note) {
+            tracing::debug!(%error, "the applied index could not be noted");
+        }
+    }
+
+    /// Notes that this node stopped in good order: what sled holds need not be checked.
+    pub(crate) fn mark_clean(&self) {
+        // If it stays, the next start checks once more than it would have to.
+        let _ = fs::remove_file(self.boot_file());
+    }
+}
+
+/// Replaces a small file as a whole; a reader sees the old one or the new one.
+pub(crate) fn write_small(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let file = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
+    serde_json::to_writer(file.as_file(), content)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// What the kernel calls this boot; `None` where it does not tell.
+fn boot_id() -> Option<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_string())
+}

@@ -1,0 +1,321 @@
+//! [`Replica`]: appends what callers queued, follows the log, applies, and tells waiters and streams.
+//!
+//! ```text
+//! callers -> queue -> appender -> log -> applier -> view, replies, streams
+//!                                  ^ other processes append here too
+//! ```
+//!
+//! A command is acknowledged once it is durable and applied here, so that its caller reads it.
+
+mod appender;
+mod applier;
+mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use event_listener::{Event, EventListener};
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashMap;
+
+use self::queue::Queue;
+use crate::clock::Clock;
+use crate::error::{Error, Reason, Result};
+use crate::hub::Hub;
+use crate::log::Log;
+use crate::pending::Reply;
+use crate::rebuild::ViewFiles;
+use crate::seq::Seq;
+use crate::view::View;
+
+/// What the applier does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyPhase {
+    /// Waits for entries.
+    Idle,
+    /// Reads and applies them.
+    Applies,
+}
+
+/// How far each stage of a replica has come, for the heartbeat of a pair.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// The appender.
+    pub append: crate::log::AppendProgress,
+    /// The applier's phase.
+    pub apply: ApplyPhase,
+    /// When that phase began.
+    pub apply_since: Instant,
+    /// Entries applied since the start.
+    pub applied_entries: u64,
+    /// Commands that wait for the appender.
+    pub queued: u64,
+}
+
+/// Why a replica serves nothing any more, or not yet.
+#[derive(Clone, Debug)]
+pub(crate) enum Health {
+    /// Applies what the log held when it was opened.
+    Starting,
+    Serving,
+    /// Goes on, but something weakens it.
+    Troubled(String),
+    /// Stopped applying for good.
+    Halted(Error),
+}
+
+/// One replica of the log, in this process.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    pub(crate) node: String,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) clock: Clock,
+    view: RwLock<Arc<View>>,
+    files: ViewFiles,
+    queue: Queue,
+    /// Who waits for the outcomes of a batch that is being appended or applied.
+    replies: Mutex<FxHashMap<[u8; 16], Vec<oneshot::Sender<Reply>>>>,
+    /// The last command that readers see.
+    applied: AtomicU64,
+    /// The tail that the log had when this replica was opened.
+    goal: AtomicU64,
+    moved: Event,
+    health: Mutex<Health>,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    apply: Mutex<(ApplyPhase, Instant)>,
+    applied_entries: AtomicU64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Replica {
+    /// Starts the appender and the applier of `view` over `log`.
+    pub(crate) fn start(
+        node: String,
+        log: Arc<dyn Log>,
+        view: View,
+        files: ViewFiles,
+        clock: Clock,
+    ) -> Result<Arc<Self>> {
+        let goal = log.tail()? - 1;
+        let applied = view.standing().applied;
+        let replica = Arc::new(Self {
+            node,
+            log,
+            hub: Arc::new(Hub::default()),
+            clock,
+            view: RwLock::new(Arc::new(view)),
+            files,
+            queue: Queue::default(),
+            replies: Mutex::default(),
+            applied: AtomicU64::new(applied.as_u64()),
+            goal: AtomicU64::new(goal),
+            moved: Event::new(),
+            health: Mutex::new(Health::Starting),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            apply: Mutex::new((ApplyPhase::Idle, Instant::now())),
+            applied_entries: AtomicU64::new(0),
+            threads: Mutex::default(),
+        });
+        for (name, run) in [
+            ("sns-appender", appender::run as fn(&Self)),
+            ("sns-applier", applier::run),
+        ] {
+            let this = Arc::clone(&replica);
+            let thread = std::thread::Builder::new()
+                .name(name.into())
+                .spawn(move || run(&this))
+                .map_err(|e| {
+                    Error::new(Reason::Internal, format!("starting a thread: {e}")).with_source(e)
+                })?;
+            replica.threads.lock().push(thread);
+        }
+        Ok(replica)
+    }
+
+    /// The view as it is now; it is another one after a rebuild.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// The last command that readers see.
+    pub(crate) fn applied(&self) -> Seq {
+        Seq::from_u64(self.applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+
+    /// Whether it serves: all that the log held at its start is applied.
+    fn check_serving(&self) -> Result<bool> {
+        match &*self.health.lock() {
+            Health::Starting => Ok(false),
+            Health::Serving | Health::Troubled(_) => Ok(true),
+            Health::Halted(error) => Err(error.clone()),
+        }
+    }
+
+    /// Fails when nothing can be read here any more.
+    pub(crate) fn check_readable(&self) -> Result<()> {
+        self.check_serving()?.then_some(()).ok_or_else(starting)
+    }
+
+    /// The seq that a read must reach to include all that was acknowledged before now.
+    fn linearizable_goal(&self) -> Result<Seq> {
+        Ok(Seq::new(self.log.tail()? - 1, 0))
+    }
+
+    /// What a read with these demands must reach.
+    fn read_goal(&self, at_least: Seq, linearizable: bool) -> Result<Seq> {
+        let mut goal = at_least;
+        if at_least > self.applied() && at_least.index() >= self.log.tail()? {
+            return Err(Error::new(
+                Reason::SeqUnknown,
+                format!("{at_least} lies past the end of this log: it is of other data"),
+            ));
+        }
+        if linearizable {
+            goal = goal.max(self.linearizable_goal()?);
+        }
+        Ok(goal)
+    }
+
+    /// Whether the state includes `goal`. A seq names a command; an entry may have fewer slots than
+    /// the seq names, so a whole entry past it counts too.
+    fn has_reached(&self, goal: Seq) -> bool {
+        let applied = self.applied();
+        applied >= goal || self.view().standing().index >= goal.index()
+    }
+
+    /// Waits until the start is over and the state includes `at_least` (and, if `linearizable`, all
+    /// that was acknowledged before). Without an end of its own.
+    pub(crate) async fn reach(&self, at_least: Seq, linearizable: bool) -> Result<()> {
+        let mut goal = None;
+        loop {
+            let listener = self.moved.listen();
+            if self.step_towards(&mut goal, at_least, linearizable)? {
+                return Ok(());
+            }
+            listener.await;
+        }
+    }
+
+    /// As [`Replica::reach`], blocking, for at most `timeout`.
+    pub(crate) fn reach_blocking(
+        &self,
+        at_least: Seq,
+        linearizable: bool,
+        timeout: Duration,
+    ) -> Result<()> {
+        use event_listener::Listener as _;
+        let deadline = Instant::now() + timeout;
+        let mut goal = None;
+        loop {
+            let listener: EventListener = self.moved.listen();
+            if self.step_towards(&mut goal, at_least, linearizable)? {
+                return Ok(());
+            }
+            if listener.wait_deadline(deadline).is_none() {
+                return Err(self.too_late());
+            }
+        }
+    }
+
+    /// What a caller is told who waited long enough for a state.
+    pub(crate) fn too_late(&self) -> Error {
+        match &*self.health.lock() {
+            Health::Starting => starting(),
+            _ => Error::new(
+                Reason::Lagging,
+                "this replica has not reached the state asked for; try another one",
+            ),
+        }
+    }
+
+    fn step_towards(
+        &self,
+        goal: &mut Option<Seq>,
+        at_least: Seq,
+        linearizable: bool,
+    ) -> Result<bool> {
+        if !self.check_serving()? {
+            return Ok(false);
+        }
+        let goal = match *goal {
+            Some(goal) => goal,
+            None => *goal.insert(self.read_goal(at_least, linearizable)?),
+        };
+        Ok(self.has_reached(goal))
+    }
+
+    /// What each stage does.
+    pub(crate) fn progress(&self) -> Progress {
+        let (apply, apply_since) = *self.apply.lock();
+        Progress {
+            append: self.log.progress(),
+            apply,
+            apply_since,
+            applied_entries: self.applied_entries.load(Ordering::Relaxed),
+            queued: self.queue.len() as u64,
+        }
+    }
+
+    /// Refuses new writes and ends the streams; reads go on.
+    pub(crate) fn drain(&self) {
+        if !self.draining.swap(true, Ordering::AcqRel) {
+            self.queue.close();
+            self.hub.close();
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn hub_closed(&self) -> bool {
+        self.is_draining()
+    }
+
+    /// Drains, lets the threads finish what is queued, and writes out what is in memory.
+    pub(crate) fn close(&self) {
+        self.drain();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        if threads.is_empty() {
+            return;
+        }
+        let mut threads = threads.into_iter();
+        // The appender ends when the queue is empty; only then the applier may end.
+        if let Some(appender) = threads.next() {
+            let _ = appender.join();
+        }
+        self.stopping.store(true, Ordering::Release);
+        self.log.wake();
+        self.moved.notify(usize::MAX);
+        for thread in threads {
+            let _ = thread.join();
+        }
+        self.view().close();
+        if let Err(error) = self.log.close() {
+            tracing::warn!(%error, "closing the log");
+        }
+        self.files.mark_clean();
+    }
+
+    fn set_health(&self, health: Health) {
+        *self.health.lock() = health;
+        self.moved.notify(usize::MAX);
+    }
+}
+
+fn starting() -> Error {
+    Error::new(
+        Reason::Starting,
+        "this replica is starting: it still reads the log",
+    )
+}

@@ -1,0 +1,59 @@
+//! The appender: writes whatever has queued up as one entry. It never waits for company.
+
+use std::time::Instant;
+
+use super::Replica;
+use super::queue::Queued;
+use crate::command::Entry;
+use crate::error::{Error, Reason};
+
+/// Runs until the queue is closed and empty.
+pub(super) fn run(replica: &Replica) {
+    while let Some(taken) = replica.queue.take() {
+        let batch = still_wanted(taken);
+        if !batch.is_empty() {
+            append(replica, batch);
+        }
+    }
+}
+
+/// Without those that waited too long: nothing was written of them.
+fn still_wanted(taken: Vec<Queued>) -> Vec<Queued> {
+    let now = Instant::now();
+    let (wanted, late): (Vec<_>, Vec<_>) = taken
+        .into_iter()
+        .partition(|queued| queued.expires.is_none_or(|expires| now < expires));
+    for queued in late {
+        let error = Error::new(
+            Reason::Overloaded,
+            "this write waited too long and was dropped",
+        );
+        let _ = queued.reply.send(Err(error));
+    }
+    wanted
+}
+
+fn append(replica: &Replica, batch: Vec<Queued>) {
+    let id: [u8; 16] = rand::random();
+    let (commands, replies): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .map(|queued| (queued.command, queued.reply))
+        .unzip();
+    let entry = Entry {
+        writer: replica.node.clone(),
+        batch: id,
+        clock_ms: replica.clock.now_ms(),
+        commands,
+    };
+    // Known before it can be applied: the applier may see the entry before `append` returns.
+    replica.replies.lock().insert(id, replies);
+    if let Err(error) = replica.log.append(&entry.encode()) {
+        // If the entry is in the log all the same, the applier finds nobody who waits for it.
+        let waiting = replica.replies.lock().remove(&id);
+        let error = Error::from(error);
+        tracing::warn!(%error, "an append failed");
+        for reply in waiting.into_iter().flatten() {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The applier: follows the log and applies it, whoever wrote it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::{ApplyPhase, Health, Replica};
+use crate::command::Entry;
+use crate::error::{Error, Reason};
+use crate::log::{self, Record};
+use crate::pending;
+use crate::view;
+
+/// Bytes that are read from the log in one go.
+const READ_BYTES: usize = 1024 * 1024;
+/// A wait for the log is cut into pieces of this length, to look whether to stop.
+const WAIT: Duration = Duration::from_millis(500);
+/// Between two attempts when the log cannot be read.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Why one round ended.
+enum Trouble {
+    /// The log cannot be read now.
+    Passing(Error),
+    /// The view is of no use.
+    View(view::Error),
+    /// Nothing can be served any more.
+    Fatal(Error),
+}
+
+/// Runs until the replica stops.
+pub(super) fn run(replica: &Replica) {
+    // The entry up to which the view may hold parts already.
+    while !replica.stopping.load(Ordering::Acquire) {
+        match round(replica) {
+            Ok(()) => {}
+            Err(Trouble::Passing(error)) => {
+                tracing::warn!(%error, "the log cannot be read now; trying again");
+                if !matches!(*replica.health.lock(), Health::Starting) {
+                    replica.set_health(Health::Troubled(error.to_string()));
+                }
+                pause(replica);
+            }
+            Err(Trouble::View(error)) => rebuild(replica, &error),
+            Err(Trouble::Fatal(error)) => return halt(replica, error),
+        }
+    }
+    fail_waiting(replica);
+}
+
+/// Waits for entries and applies what there is.
+fn round(replica: &Replica) -> Result<(), Trouble> {
+    let view = replica.view();
+    let standing = view.standing();
+    let next = standing.index + 1;
+    if standing.index >= replica.goal.load(Ordering::Relaxed) {
+        let mut health = replica.health.lock();
+        if matches!(*health, Health::Starting | Health::Troubled(_)) {
+            *health = Health::Serving;
+            drop(health);
+            replica.moved.notify(usize::MAX);
+        }
+    }
+    set_phase(replica, ApplyPhase::Idle);
+    let tail = replica.log.wait(standing.index, WAIT).map_err(of_log)?;
+    if tail <= next {
+        if tail < next {
+            return Err(Trouble::Fatal(ran_ahead(standing.index, tail)));
+        }
+        return Ok(());
+    }
+    set_phase(replica, ApplyPhase::Applies);
+    for record in replica.log.read(next, READ_BYTES).map_err(of_log)? {
+        apply(replica, &view, &record)?;
+        if replica.stopping.load(Ordering::Acquire) {
+            break;
+        }
+    }
+    replica
+        .files
+        .note_applied(&view.standing(), replica.log.id());
+    Ok(())
+}
+
+fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Trouble> {
+    let entry = Entry::decode(record.index, &record.payload).map_err(Trouble::Fatal)?;
+    let (outcomes, changes) = view
+        .apply(record.index, record.crc, &entry)
+        .map_err(Trouble::View)?;
+    let applied = view.standing().applied;
+    replica.applied.store(applied.as_u64(), Ordering::Release);
+    replica.applied_entries.fetch_add(1, Ordering::Relaxed);
+    replica.hub.publish(changes, applied);
+    replica.moved.notify(usize::MAX);
+    let waiting = replica.replies.lock().remove(&entry.batch);
+    for (reply, outcome) in waiting.into_iter().flatten().zip(outcomes) {
+        let _ = reply.send(Ok(outcome));
+    }
+    Ok(())
+}
+
+fn of_log(error: log::Error) -> Trouble {
+    match error {
+        log::Error::Trimmed { head } => Trouble::View(view::Error::Mismatch(format!(
+            "the log begins at entry {head}"
+        ))),
+        log::Error::Damaged { .. } => Trouble::Fatal(error.into()),
+        other => Trouble::Passing(other.into()),
+    }
+}
+
+fn ran_ahead(index: u64, tail: u64) -> Error {
+    Error::new(
+        Reason::Damaged,
+        format!(
+            "the view holds entry {index}, the log ends before entry {tail}: the log lost entries \
+             that were durable"
+        ),
+    )
+}
+
+/// Puts a new view in the place of one that is of no use.
+fn rebuild(replica: &Replica, why: &view::Error) {
+    tracing::warn!(%why, node = replica.node, "the view is rebuilt from a snapshot and the log");
+    let goal = replica.log.tail().map_or(0, |tail| tail - 1);
+    replica.goal.fetch_max(goal, Ordering::Relaxed);
+    replica.set_health(Health::Starting);
+    fail_waiting(replica);
+    replica.view().close();
+    match replica.files.rebuild(&*replica.log) {
+        Ok(view) => *replica.view.write() = view.into(),
+        Err(error) if error.reason() == Reason::Damaged => halt(replica, error),
+        Err(error) => {
+            tracing::warn!(%error, "the view cannot be rebuilt now; trying again");
+            pause(replica);
+        }
+    }
+}
+
+fn halt(replica: &Replica, error: Error) {
+    tracing::error!(%error, node = replica.node, "this replica stops serving");
+    replica.set_health(Health::Halted(error));
+    fail_waiting(replica);
+    // The queue goes on being emptied by the appender; nobody may wait for outcomes any more.
+    while !replica.stopping.load(Ordering::Acquire) {
+        pause(replica);
+        fail_waiting(replica);
+    }
+}
+
+/// Whoever waits for an outcome will not get one here.
+fn fail_waiting(replica: &Replica) {
+    let waiting = std::mem::take(&mut *replica.replies.lock());
+    for reply in waiting.into_values().flatten() {
+        let _ = reply.send(Err(pending::unknown()));
+    }
+}
+
+/// Waits a little, less when the replica stops.
+fn pause(replica: &Replica) {
+    use event_listener::Listener as _;
+    let listener = replica.moved.listen();
+    if !replica.stopping.load(Ordering::Acquire) {
+        let _ = listener.wait_timeout(RETRY);
+    }
+}
+
+fn set_phase(replica: &Replica, phase: ApplyPhase) {
+    let mut apply = replica.apply.lock();
+    if apply.0 != phase {
+        *apply = (phase, Instant::now());
+    }
+}

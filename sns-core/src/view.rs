@@ -1,0 +1,383 @@
+//! [`View`]: what the log says, folded: memory in front of a sled database. Disposable: in doubt it
+//! is deleted and comes back from a snapshot and the log.
+
+pub(crate) mod apply;
+mod codec;
+mod digest;
+mod edges;
+mod keys;
+mod memory;
+pub(crate) mod pages;
+mod posts;
+mod scrub;
+pub(crate) mod snapshot;
+mod store;
+mod writer;
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use self::apply::{Applied, Apply, Change, Rules};
+use self::keys::KEY_BYTES;
+pub(crate) use self::keys::UserNo;
+use self::keys::meta::{FORMAT, Meta};
+use self::memory::{Memory, Miss};
+use self::store::Store;
+use self::writer::Writer;
+use crate::command::{Entry, Intent};
+use crate::error::{Error as CoreError, Reason};
+use crate::limits;
+use crate::log::LogId;
+use crate::seq::Seq;
+
+/// Commands that are applied before readers get their turn.
+const APPLY_CHUNK: usize = 64;
+/// Attempts of a read to fetch what it misses without holding on to the memory.
+const LOAD_TRIES: usize = 8;
+
+/// Why a view failed. It can always be rebuilt.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// What it stored is not what it reads.
+    #[error("the view is damaged: {0}")]
+    Damaged(String),
+    /// The operating system refused.
+    #[error("{0}")]
+    Io(String),
+    /// It differs from the digest that a checkpoint carries.
+    #[error(
+        "the view differs from the checkpoint of entry {index}: {ours:032x}, not {theirs:032x}"
+    )]
+    Diverged {
+        index: u64,
+        ours: u128,
+        theirs: u128,
+    },
+    /// It is of another log, or of another version.
+    #[error("the view does not fit: {0}")]
+    Mismatch(String),
+    /// Something of the kind is under way.
+    #[error("a snapshot is being made already")]
+    Busy,
+}
+
+impl Error {
+    fn lost(key: keys::Key) -> Self {
+        Self::Damaged(format!("{key:?} is missing"))
+    }
+}
+
+impl From<Error> for CoreError {
+    fn from(error: Error) -> Self {
+        let reason = match &error {
+            Error::Busy => Reason::Overloaded,
+            _ => Reason::Damaged,
+        };
+        Self::new(reason, error.to_string())
+    }
+}
+
+/// Where a view stands, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The last command that was applied.
+    pub(crate) applied: Seq,
+    /// The last entry that was applied as a whole, and the log's checksum of it.
+    pub(crate) index: u64,
+    pub(crate) crc: u32,
+    pub(crate) digest: u128,
+    pub(crate) users: u64,
+    pub(crate) posts: u64,
+    pub(crate) follows: u64,
+    pub(crate) cache_bytes: u64,
+}
+
+/// How to open a view.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) cache_bytes: usize,
+    pub(crate) rules: Rules,
+    /// Check every stored byte before it is used: after a power cut.
+    pub(crate) check: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cache_bytes: limits::CACHE_BYTES,
+            rules: Rules::default(),
+            check: false,
+        }
+    }
+}
+
+/// One replica's view.
+#[derive(Debug)]
+pub(crate) struct View {
+    memory: Arc<RwLock<Memory>>,
+    store: Store,
+    writer: Writer,
+    rules: Rules,
+    /// The digests at the last entries, to compare with checkpoints.
+    history: Mutex<VecDeque<(u64, u128)>>,
+}
+
+impl View {
+    /// Opens the view in `dir`, or makes an empty one of the log `log_id`.
+    ///
+    /// # Errors
+    /// All but `Io`: delete and rebuild it.
+    pub(crate) fn open(dir: &Path, log_id: LogId, options: &Options) -> Result<Self, Error> {
+        Self::over(Store::open(dir)?, log_id, options)
+    }
+
+    /// Makes a view from a snapshot of the log `log_id`; there is none in `dir` yet.
+    ///
+    /// # Errors
+    /// The snapshot is of no use, or the view cannot be written.
+    pub(crate) fn load(
+        dir: &Path,
+        snapshot: &Path,
+        log_id: LogId,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let store = Store::open(dir)?;
+        snapshot::load(snapshot, log_id, &store)?;
+        Self::over(store, log_id, options)
+    }
+
+    fn over(store: Store, log_id: LogId, options: &Options) -> Result<Self, Error> {
+        let meta = match store.meta()? {
+            None => Meta::new(log_id),
+            Some(meta) if meta.format != FORMAT => {
+                return Err(Error::Mismatch(format!(
+                    "it has format {}, this program {FORMAT}",
+                    meta.format
+                )));
+            }
+            Some(meta) if meta.log_id() != log_id => {
+                return Err(Error::Mismatch(format!(
+                    "it is of the log {}, this is {log_id}",
+                    meta.log_id()
+                )));
+            }
+            Some(meta) => meta,
+        };
+        if options.check {
+            scrub::check_all(&store, &meta)?;
+        }
+        let mut memory = Memory::new(meta.clone(), options.cache_bytes);
+        store.load_requests(&mut memory)?;
+        let memory = Arc::new(RwLock::new(memory));
+        let writer = Writer::start(Arc::clone(&memory), store.clone(), meta)?;
+        Ok(Self {
+            memory,
+            store,
+            writer,
+            rules: options.rules,
+            history: Mutex::default(),
+        })
+    }
+
+    /// Where the view stands now.
+    pub(crate) fn standing(&self) -> Standing {
+        let memory = self.memory.read();
+        let meta = &memory.meta;
+        Standing {
+            applied: meta.applied,
+            index: meta.applied_index(),
+            crc: meta.crc,
+            digest: meta.digest,
+            users: meta.users.into(),
+            posts: meta.posts,
+            follows: meta.follows,
+            cache_bytes: memory.bytes() as u64,
+        }
+    }
+
+    /// The entry from which the log must be read on, and the checksum that the entry must have if
+    /// the view holds (some of) it already.
+    pub(crate) fn resume(&self) -> (u64, Option<u32>) {
+        let meta = &self.memory.read().meta;
+        match meta.applied.index() {
+            0 => (1, None),
+            index => (index, Some(meta.crc)),
+        }
+    }
+
+    /// Applies what it has not applied yet of the entry at `index`; returns one outcome per command
+    /// (none when all of it was applied before) and what changed for open streams.
+    ///
+    /// # Errors
+    /// The view is of no use any more; delete and rebuild it.
+    pub(crate) fn apply(
+        &self,
+        index: u64,
+        crc: u32,
+        entry: &Entry,
+    ) -> Result<(Vec<Applied>, Vec<Change>), Error> {
+        self.writer.wait_for_room()?;
+        let mut changes = Vec::new();
+        let mut outcomes = Vec::with_capacity(entry.commands.len());
+        let mut slots = (0_u16..).zip(&entry.commands).peekable();
+        while slots.peek().is_some() {
+            let mut memory = self.memory.write();
+            let done = memory.meta.applied;
+            let log_time = memory.meta.log_time_ms.max(entry.clock_ms);
+            for (slot, command) in slots.by_ref().take(APPLY_CHUNK) {
+                let seq = Seq::new(index, slot);
+                if seq <= done {
+                    continue;
+                }
+                memory.meta.log_time_ms = log_time;
+                let applied = Apply {
+                    memory: &mut memory,
+                    store: &self.store,
+                    rules: self.rules,
+                    changes: &mut changes,
+                }
+                .command(seq, command)?;
+                outcomes.push(applied);
+                let meta = &mut memory.meta;
+                meta.applied = seq;
+                meta.crc = crc;
+                meta.entry_done = usize::from(slot) + 1 == entry.commands.len();
+                if memory.batch_is_full() {
+                    let batch = memory.seal();
+                    self.writer.push(batch);
+                }
+            }
+            if memory.meta.entry_done && self.writer.wants_entry_end() {
+                let batch = memory.seal();
+                self.writer.push(batch);
+            }
+            memory.touch();
+            memory.evict();
+        }
+        self.writer.nudge();
+        self.note_digest(index);
+        for command in &entry.commands {
+            if let Intent::Checkpoint {
+                index,
+                digest,
+                digest_version,
+            } = command.intent
+                && digest_version == digest::VERSION
+            {
+                self.compare(index, digest)?;
+            }
+        }
+        Ok((outcomes, changes))
+    }
+
+    fn note_digest(&self, index: u64) {
+        let digest = self.memory.read().meta.digest;
+        let mut history = self.history.lock();
+        history.push_back((index, digest));
+        if history.len() > limits::DIGESTS_KEPT {
+            history.pop_front();
+        }
+    }
+
+    /// Compares with a checkpoint, if the digest of that entry is still known.
+    fn compare(&self, index: u64, theirs: u128) -> Result<(), Error> {
+        let history = self.history.lock();
+        let at = history.binary_search_by_key(&index, |(index, _)| *index);
+        match at.map(|at| history[at].1) {
+            Ok(ours) if ours != theirs => Err(Error::Diverged {
+                index,
+                ours,
+                theirs,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs `read` over memory, fetching from sled what it misses.
+    ///
+    /// # Errors
+    /// Those of `read`; `Damaged` when sled does not give back what it was given.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl Fn(&Memory) -> Result<T, ReadError>,
+    ) -> Result<T, CoreError> {
+        for _ in 0..LOAD_TRIES {
+            let (keys, tickets) = {
+                let memory = self.memory.read();
+                memory.touch();
+                match read(&memory) {
+                    Ok(found) => return Ok(found),
+                    Err(ReadError::Refused(error)) => return Err(error),
+                    Err(ReadError::Miss(Miss::Lost(key))) => return Err(Error::lost(key).into()),
+                    Err(ReadError::Miss(Miss::Fetch(keys))) => {
+                        let tickets: Vec<u64> =
+                            keys.iter().map(|key| memory.ticket(*key)).collect();
+                        (keys, tickets)
+                    }
+                }
+            };
+            let mut values = Vec::with_capacity(keys.len());
+            for key in &keys {
+                values.push(self.store.get(*key)?);
+            }
+            let mut memory = self.memory.write();
+            for ((key, value), ticket) in keys.into_iter().zip(values).zip(tickets) {
+                memory.admit(key, value, ticket);
+            }
+        }
+        // What it needs is evicted as fast as it is fetched: hold on to the memory for once.
+        let mut memory = self.memory.write();
+        let found = loop {
+            match read(&memory) {
+                Ok(found) => break Ok(found),
+                Err(ReadError::Refused(error)) => break Err(error),
+                Err(ReadError::Miss(Miss::Lost(key))) => break Err(Error::lost(key).into()),
+                Err(ReadError::Miss(Miss::Fetch(keys))) => memory.load(&self.store, &keys)?,
+            }
+        };
+        memory.evict();
+        found
+    }
+
+    /// Copies the view into `dir` while sled stands still at the end of an entry; memory goes on
+    /// serving and applying meanwhile.
+    ///
+    /// # Errors
+    /// `Busy`: one is being made, or too much waited to be written. `Io`.
+    pub(crate) fn snapshot(&self, dir: &Path) -> Result<snapshot::SnapshotInfo, Error> {
+        let (done, result) = oneshot::channel();
+        let dir = dir.to_owned();
+        self.writer.hold(Box::new(move |store, meta, give_up| {
+            let _ = done.send(snapshot::write(&dir, store, meta, give_up));
+        }))?;
+        self.writer.nudge();
+        result.recv().unwrap_or(Err(Error::Busy))
+    }
+
+    /// Writes all there is to sled and ends the writer.
+    pub(crate) fn close(&self) {
+        self.writer.stop();
+    }
+}
+
+/// Why a read of memory gave no answer.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Miss(Miss),
+    Refused(CoreError),
+}
+
+impl From<Miss> for ReadError {
+    fn from(miss: Miss) -> Self {
+        Self::Miss(miss)
+    }
+}
+
+impl From<CoreError> for ReadError {
+    fn from(error: CoreError) -> Self {
+        Self::Refused(error)
+    }
+}

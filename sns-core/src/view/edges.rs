@@ -1,0 +1,208 @@
+//! Sorted lists of users: a small one in its root, a large one in chunks behind a directory.
+//!
+//! Reads say what they miss; changes need what [`find`] of the same name has read.
+
+use super::keys::follow::{self, Edge, EdgeChunk, Edges, Side};
+use super::keys::{UserNo, Value};
+use super::memory::{Memory, Miss};
+use crate::user::Username;
+
+/// Edges that a root keeps itself, and that a chunk holds at least before it splits.
+const SPLIT: usize = 128;
+
+/// Whose list, and which.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct List {
+    pub(crate) side: Side,
+    pub(crate) owner: UserNo,
+}
+
+/// All users.
+pub(crate) const ALL: List = List {
+    side: Side::All,
+    owner: UserNo(0),
+};
+
+pub(crate) fn following(owner: UserNo) -> List {
+    List {
+        side: Side::Following,
+        owner,
+    }
+}
+
+pub(crate) fn followers(owner: UserNo) -> List {
+    List {
+        side: Side::Followers,
+        owner,
+    }
+}
+
+impl List {
+    fn root(self) -> super::keys::Key {
+        follow::key(self.side, self.owner)
+    }
+
+    fn chunk(self, chunk: u32) -> super::keys::Key {
+        follow::chunk_key(self.side, self.owner, chunk)
+    }
+}
+
+/// The place of the chunk that holds `name`, or would.
+fn place(root: &Edges, name: &Username) -> usize {
+    root.chunks
+        .partition_point(|(first, _)| first <= name)
+        .saturating_sub(1)
+}
+
+/// The edge to `name`.
+pub(crate) fn find(memory: &Memory, list: List, name: &Username) -> Result<Option<Edge>, Miss> {
+    let Some(root) = memory.get::<Edges>(list.root())? else {
+        return Ok(None);
+    };
+    let edges = if root.chunks.is_empty() {
+        &root.leaf
+    } else {
+        let (_, chunk) = root.chunks[place(root, name)];
+        &memory.need::<EdgeChunk>(list.chunk(chunk))?.edges
+    };
+    Ok(edges
+        .binary_search_by(|edge| edge.name.cmp(name))
+        .ok()
+        .map(|at| edges[at]))
+}
+
+/// Calls `each` with every edge, ascending by name; misses are told before the first call.
+pub(crate) fn for_each(
+    memory: &Memory,
+    list: List,
+    mut each: impl FnMut(&Edge),
+) -> Result<(), Miss> {
+    let Some(root) = memory.get::<Edges>(list.root())? else {
+        return Ok(());
+    };
+    let keys = || root.chunks.iter().map(|(_, chunk)| list.chunk(*chunk));
+    let missing: Vec<_> = keys().filter(|key| !memory.has(*key)).collect();
+    if !missing.is_empty() {
+        return Err(Miss::Fetch(missing));
+    }
+    root.leaf.iter().for_each(&mut each);
+    for key in keys() {
+        memory
+            .need::<EdgeChunk>(key)?
+            .edges
+            .iter()
+            .for_each(&mut each);
+    }
+    Ok(())
+}
+
+/// Up to `limit` edges with a name after `after`, ascending.
+pub(crate) fn page(
+    memory: &Memory,
+    list: List,
+    after: Option<&Username>,
+    limit: usize,
+) -> Result<Vec<Edge>, Miss> {
+    let Some(root) = memory.get::<Edges>(list.root())? else {
+        return Ok(Vec::new());
+    };
+    let mut page = Vec::new();
+    let mut take = |edges: &[Edge]| {
+        let from = after.map_or(0, |after| edges.partition_point(|edge| edge.name <= *after));
+        let room = limit - page.len();
+        page.extend(edges[from..].iter().take(room));
+        page.len() == limit
+    };
+    if root.chunks.is_empty() {
+        take(&root.leaf);
+        return Ok(page);
+    }
+    let from = after.map_or(0, |after| place(root, after));
+    for (_, chunk) in &root.chunks[from..] {
+        if take(&memory.need::<EdgeChunk>(list.chunk(*chunk))?.edges) {
+            break;
+        }
+    }
+    Ok(page)
+}
+
+/// Adds an edge that is not there; `count` = how many the list then has.
+pub(crate) fn insert(memory: &mut Memory, list: List, edge: Edge, count: u64) {
+    let Ok(Some(root)) = memory.get::<Edges>(list.root()) else {
+        memory.put(
+            list.root(),
+            Edges {
+                leaf: vec![edge],
+                ..Edges::default()
+            },
+        );
+        return;
+    };
+    if root.chunks.is_empty() {
+        let root: &mut Edges = changed(memory, list.root());
+        insert_sorted(&mut root.leaf, edge);
+        if root.leaf.len() > SPLIT {
+            let mut left = std::mem::take(&mut root.leaf);
+            let right = left.split_off(left.len() / 2);
+            root.chunks = vec![(left[0].name, 0), (right[0].name, 1)];
+            root.next_chunk = 2;
+            memory.put(list.chunk(0), EdgeChunk { edges: left });
+            memory.put(list.chunk(1), EdgeChunk { edges: right });
+        }
+        memory.grew(size_of::<Edge>());
+        return;
+    }
+    let at = place(root, &edge.name);
+    let number = root.chunks[at].1;
+    let most = SPLIT.max(usize::try_from(count.isqrt()).unwrap_or(SPLIT));
+    let chunk: &mut EdgeChunk = changed(memory, list.chunk(number));
+    insert_sorted(&mut chunk.edges, edge);
+    if chunk.edges.len() > most {
+        let right = chunk.edges.split_off(chunk.edges.len() / 2);
+        let root: &mut Edges = changed(memory, list.root());
+        let next = root.next_chunk;
+        root.next_chunk += 1;
+        root.chunks.insert(at + 1, (right[0].name, next));
+        memory.put(list.chunk(next), EdgeChunk { edges: right });
+    }
+    memory.grew(size_of::<Edge>());
+}
+
+/// Takes away the edge to `name`, which is there.
+pub(crate) fn remove(memory: &mut Memory, list: List, name: &Username) {
+    let Ok(Some(root)) = memory.get::<Edges>(list.root()) else {
+        return;
+    };
+    if root.chunks.is_empty() {
+        let root: &mut Edges = changed(memory, list.root());
+        root.leaf.retain(|edge| edge.name != *name);
+        if root.leaf.is_empty() {
+            memory.put(list.root(), Value::Absent);
+        }
+        return;
+    }
+    let at = place(root, name);
+    let number = root.chunks[at].1;
+    let chunk: &mut EdgeChunk = changed(memory, list.chunk(number));
+    chunk.edges.retain(|edge| edge.name != *name);
+    if chunk.edges.is_empty() {
+        memory.put(list.chunk(number), Value::Absent);
+        let root: &mut Edges = changed(memory, list.root());
+        root.chunks.remove(at);
+        if root.chunks.is_empty() {
+            memory.put(list.root(), Value::Absent);
+        }
+    }
+}
+
+fn insert_sorted(edges: &mut Vec<Edge>, edge: Edge) {
+    let at = edges.partition_point(|other| other.name < edge.name);
+    debug_assert!(edges.get(at).is_none_or(|other| other.name != edge.name));
+    edges.insert(at, edge);
+}
+
+fn changed<T: super::keys::Stored>(memory: &mut Memory, key: super::keys::Key) -> &mut T {
+    memory
+        .change(key)
+        .expect("a directory names chunks that are there")
+}

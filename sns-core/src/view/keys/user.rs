@@ -1,0 +1,50 @@
+//! `User`: what a view knows of one user.
+//!
+//! Key: family 6, side 0, the user's number, 0.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Family, Key, Stored, UserNo, stored};
+use crate::seq::Seq;
+use crate::user::Username;
+use crate::view::digest::Facts;
+
+/// One user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UserRecord {
+    pub(crate) name: Username,
+    /// Log time of the command that made the user.
+    pub(crate) created_at_ms: u64,
+    /// The newest post that is there; zero = none. Exact, deletions included: the merge of a home
+    /// page relies on it.
+    pub(crate) newest: Seq,
+    /// The block that holds `newest`.
+    pub(crate) newest_block: u32,
+    /// Blocks of posts so far; they are numbered from 0 without holes.
+    pub(crate) blocks: u32,
+    /// Posts that are there.
+    pub(crate) posts: u64,
+    pub(crate) following: u32,
+    pub(crate) followers: u32,
+}
+
+pub(crate) fn key(no: UserNo) -> Key {
+    Key {
+        family: Family::User,
+        side: 0,
+        a: no.0,
+        b: 0,
+    }
+}
+
+impl Stored for UserRecord {
+    stored!(User);
+
+    fn weight(&self) -> usize {
+        size_of::<Self>()
+    }
+
+    fn facts(&self, key: Key, facts: &mut Facts) {
+        facts.user(UserNo(key.a), &self.name, self.created_at_ms);
+    }
+}
