@@ -30,6 +30,7 @@ pub struct SnsBuilder {
     clock: Clock,
     rules: Rules,
     caught_up: bool,
+    tiny_cache: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,7 @@ impl SnsBuilder {
             clock: Clock::system(),
             rules: Rules::default(),
             caught_up: true,
+            tiny_cache: None,
         }
     }
 
@@ -91,6 +93,13 @@ impl SnsBuilder {
         self
     }
 
+    /// A cache below the least that the settings take, so that a test sees values come and go.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn tiny_cache(mut self, bytes: usize) -> Self {
+        self.tiny_cache = Some(bytes);
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -100,7 +109,7 @@ impl SnsBuilder {
     pub fn open(self) -> Result<Sns> {
         self.settings.validate()?;
         let options = view::Options {
-            cache_bytes: self.settings.cache_bytes,
+            cache_bytes: self.tiny_cache.unwrap_or(self.settings.cache_bytes),
             rules: self.rules,
             check: false,
         };

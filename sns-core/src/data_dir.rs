@@ -286,7 +286,7 @@ fn check_node(node: &str) -> Result<()> {
     )))
 }
 
-fn open_lock(path: &Path) -> io::Result<File> {
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)

@@ -36,6 +36,7 @@ mod rebuild;
 mod replica;
 mod seq;
 mod settings;
+pub mod snapshots;
 mod sns;
 mod subscription;
 mod user;

@@ -184,11 +184,6 @@ impl ViewFiles {
             .collect()
     }
 
-    /// Where snapshots are; `None` when this log has none.
-    pub(crate) fn snapshots_dir(&self) -> Option<&Path> {
-        self.0.snapshots.as_deref()
-    }
-
     /// Moves the view out of the way and deletes it. The old database may still be open here: a new
     /// one gets files of its own.
     fn discard(&self) -> Result<()> {

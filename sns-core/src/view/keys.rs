@@ -86,11 +86,6 @@ impl Key {
         })
     }
 
-    /// The 64-bit number that a key of chunks carries.
-    pub(crate) fn number(self) -> u64 {
-        u64::from(self.a) << 32 | u64::from(self.b)
-    }
-
     fn numbered(family: Family, number: u64) -> Self {
         let bytes = number.to_be_bytes();
         Self {
@@ -104,8 +99,6 @@ impl Key {
 
 /// A value of one family.
 pub(crate) trait Stored: Clone + Debug + Serialize + DeserializeOwned {
-    /// Packs it.
-    fn wrap(value: Arc<Self>) -> Value;
     /// Unpacks it; `None` when the value is of another family, which is a bug.
     fn of(value: &Value) -> Option<&Arc<Self>>;
     /// As [`Stored::of`], to change it.
@@ -181,10 +174,6 @@ values! {
 /// The three conversions that are the same for every family.
 macro_rules! stored {
     ($family:ident) => {
-        fn wrap(value: std::sync::Arc<Self>) -> $crate::view::keys::Value {
-            $crate::view::keys::Value::$family(value)
-        }
-
         fn of(value: &$crate::view::keys::Value) -> Option<&std::sync::Arc<Self>> {
             match value {
                 $crate::view::keys::Value::$family(value) => Some(value),
@@ -223,11 +212,6 @@ mod tests {
         fn keys_come_back_and_keep_their_order(x in keys(), y in keys()) {
             prop_assert_eq!(Key::from_bytes(&x.to_bytes()), Some(x));
             prop_assert_eq!(x.cmp(&y), x.to_bytes().cmp(&y.to_bytes()));
-        }
-
-        #[test]
-        fn numbers_come_back(number: u64) {
-            prop_assert_eq!(Key::numbered(Family::Requests, number).number(), number);
         }
     }
 }

@@ -88,7 +88,7 @@ impl Memory {
             batch: 1,
             written: 0,
             bytes: 0,
-            budget: budget.max(limits::CACHE_BYTES_MIN),
+            budget,
             tick: AtomicU32::new(0),
             evictions: vec![0; EVICTION_BUCKETS].into(),
             sampler: 0x9E37_79B9_7F4A_7C15,

@@ -1,0 +1,148 @@
+//! Making snapshots, and trimming the log behind them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::command::{Command, Intent};
+use crate::data_dir::{DataDir, open_lock};
+use crate::error::{Error, Reason, Result};
+use crate::limits;
+use crate::seq::Seq;
+use crate::sns::Sns;
+use crate::view::snapshot::{self, SnapshotInfo};
+
+impl Sns {
+    /// Copies the view into `DATA/snapshots`, marks it in the log, and trims what two snapshots
+    /// cover. Reads and writes go on meanwhile. Blocks until it is done.
+    ///
+    /// # Errors
+    /// `Exhausted`: another one is being made, or too much waits to be written; or the disk is full.
+    /// `Invalid`: this log is in memory, or empty. `Unavailable`, `Unknown`: the log.
+    /// # Durability
+    /// On return the file is synced, and the log holds a checkpoint with its digest.
+    pub fn create_snapshot(&self) -> Result<SnapshotInfo> {
+        let replica = self.replica();
+        let data = self
+            .data_dir()
+            .ok_or_else(|| Error::invalid("a log in memory has no snapshots"))?;
+        if replica.view().standing().index == 0 {
+            return Err(Error::invalid(
+                "the log is empty: there is nothing to take a snapshot of",
+            ));
+        }
+        let dir = data.snapshots_dir();
+        // One at a time, in all processes; held until the old ones are gone.
+        let _lock = lock(&dir)?;
+        remove_leftovers(&dir);
+        let info = replica.view().snapshot(&dir)?;
+        let intent = Intent::Checkpoint {
+            index: info.index,
+            digest: info.digest,
+            digest_version: info.digest_version,
+        };
+        let command = Command {
+            request_id: None,
+            seen: Seq::ZERO,
+            intent,
+        };
+        let reply = replica.submit(command, true)?;
+        crate::pending::Pending::waiting(reply, |applied| Ok(applied.seq)).wait()?;
+        self.keep_two(&dir)?;
+        Ok(info)
+    }
+
+    /// Whether the log has grown enough since the newest snapshot for another one: by its size, and
+    /// by 256 MiB at least.
+    ///
+    /// # Errors
+    /// `Unavailable`: the size of the log cannot be read.
+    pub fn wants_snapshot(&self) -> Result<bool> {
+        let Some(data) = self.data_dir() else {
+            return Ok(false);
+        };
+        let newest = list(data)?.into_iter().find_map(|(_, info)| info.ok());
+        let replica = self.replica();
+        let size = replica.log.size_bytes()?;
+        let (covered, last_bytes) = newest.map_or((0, 0), |info| (info.index, info.bytes));
+        let (head, tail) = (replica.log.head()?, replica.log.tail()?);
+        // Entries differ in size; the mean is near enough to decide on.
+        let entries = (tail - head).max(1);
+        let since = tail.saturating_sub(covered.max(head));
+        let grown = u128::from(size) * u128::from(since) / u128::from(entries);
+        Ok(grown >= u128::from(last_bytes.max(limits::SNAPSHOT_GROWTH_BYTES)))
+    }
+
+    /// Deletes all but the two newest good snapshots, and trims the log up to the older of the two.
+    fn keep_two(&self, dir: &Path) -> Result<()> {
+        let log = &self.replica().log;
+        let good: Vec<SnapshotInfo> = snapshot::list(dir)?
+            .into_iter()
+            .filter_map(|(_, info)| info.ok())
+            .filter(|info| info.log_id == log.id())
+            .collect();
+        if let Some(older) = good.get(limits::SNAPSHOTS_KEPT - 1) {
+            // Only what both can replace goes: an unreadable one must not cost the log.
+            snapshot::verify(&older.path)?;
+            log.trim_to(older.index)?;
+            for old in good.iter().skip(limits::SNAPSHOTS_KEPT) {
+                if let Err(error) = fs::remove_file(&old.path) {
+                    tracing::warn!(%error, path = %old.path.display(), "an old snapshot stays");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The snapshots of a data directory, newest first; one whose header is damaged says so in its
+/// place.
+///
+/// # Errors
+/// `Damaged`: the directory cannot be read.
+pub fn list(data: &DataDir) -> Result<Vec<(PathBuf, Result<SnapshotInfo>)>> {
+    let listed = snapshot::list(&data.snapshots_dir())?;
+    Ok(listed
+        .into_iter()
+        .map(|(path, info)| (path, info.map_err(Error::from)))
+        .collect())
+}
+
+/// Reads a snapshot to its end and checks every byte.
+///
+/// # Errors
+/// `Damaged`: it is not what was written, or cannot be read.
+pub fn verify(path: &Path) -> Result<SnapshotInfo> {
+    Ok(snapshot::verify(path)?)
+}
+
+fn lock(dir: &Path) -> Result<fs::File> {
+    let path = dir.join("lock");
+    let unavailable = |e: std::io::Error| {
+        Error::new(
+            Reason::LogUnavailable,
+            format!("locking {}: {e}", path.display()),
+        )
+        .with_source(e)
+    };
+    let file = open_lock(&path).map_err(unavailable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+            Reason::Overloaded,
+            "another process makes a snapshot now",
+        )),
+        Err(e) => Err(unavailable(e.into())),
+    }
+}
+
+/// Files that a process left behind which died while it wrote one.
+fn remove_leftovers(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(".snap-") {
+            // If it stays, the next one tries again.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
