@@ -16,6 +16,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
+pub mod dir;
 pub mod memory;
 
 /// Names one log: drawn when it is made, never changed. A view or snapshot of another log is not

@@ -1,0 +1,172 @@
+//! The durable tail (rule R3): one record that says up to which entry the log is durable. Written
+//! under the lock only; read by everybody, at any time.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::disk::{Disk, DiskFile, read_full, write_full};
+use super::frame::{u32_at, u64_at};
+use super::options::Step;
+use super::{DirLogOptions, LogId};
+
+/// The file's name.
+pub(super) const NAME: &str = "commit";
+
+const MAGIC: [u8; 8] = *b"\xffSNSCMT\n";
+const LEN: usize = 36;
+
+/// How often a record that does not add up is read again: a writer may just be at it.
+const TRIES: u32 = 20;
+
+/// `head` has the same form as `commit`, with another magic.
+pub(super) fn encode(magic: [u8; 8], id: LogId, index: u64) -> [u8; LEN] {
+    let mut bytes = [0; LEN];
+    bytes[..8].copy_from_slice(&magic);
+    bytes[8..24].copy_from_slice(&id.0.to_le_bytes());
+    bytes[24..32].copy_from_slice(&index.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..32]);
+    bytes[32..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The log and the index of a record; `None` when it is not one.
+pub(super) fn decode(magic: [u8; 8], bytes: &[u8]) -> Option<(LogId, u64)> {
+    if bytes.len() < LEN || bytes[..8] != magic || u32_at(bytes, 32) != crc32c::crc32c(&bytes[..32])
+    {
+        return None;
+    }
+    let mut id = [0; 16];
+    id.copy_from_slice(&bytes[8..24]);
+    Some((LogId(u128::from_le_bytes(id)), u64_at(bytes, 24)))
+}
+
+/// Reads a record; `None` when it stays bad.
+pub(super) fn read(disk: &dyn Disk, file: &dyn DiskFile) -> io::Result<Option<(LogId, u64)>> {
+    let mut bytes = [0; LEN];
+    for tries in 0..TRIES {
+        let read = read_full(file, &mut bytes, 0)?;
+        if let Some(record) = decode(MAGIC, &bytes[..read]) {
+            return Ok(Some(record));
+        }
+        disk.pause(tries);
+    }
+    Ok(None)
+}
+
+/// What this process knows of the durable tail.
+#[derive(Debug, Default)]
+pub(super) struct Commit {
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    /// Never goes down while the process lives.
+    known: AtomicU64,
+    /// Raised since the last sync.
+    unsynced: AtomicBool,
+}
+
+impl Commit {
+    /// The last entry known to be durable; 0 for none.
+    pub(super) fn known(&self) -> u64 {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// Learns that `index` is durable; returns the last entry known to be.
+    pub(super) fn learn(&self, index: u64) -> u64 {
+        self.known.fetch_max(index, Ordering::AcqRel).max(index)
+    }
+
+    /// Uses `file` from now on.
+    pub(super) fn set_file(&self, file: Option<Arc<dyn DiskFile>>) {
+        *self.file.lock() = file;
+    }
+
+    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.file.lock().clone();
+        file.ok_or_else(|| io::Error::other("`commit` is not open"))
+    }
+
+    /// The last durable entry, fresh; `None` when the record is bad, or one of another log.
+    pub(super) fn read(&self, disk: &dyn Disk, id: LogId) -> io::Result<Option<u64>> {
+        let record = read(disk, &*self.file()?)?;
+        Ok(record
+            .filter(|(of, _)| *of == id)
+            .map(|(_, index)| self.learn(index)))
+    }
+
+    /// The record as it stands, to see whether it moves.
+    pub(super) fn raw(&self) -> Vec<u8> {
+        let mut bytes = vec![0; LEN];
+        let read = self
+            .file()
+            .and_then(|file| read_full(&*file, &mut bytes, 0));
+        bytes.truncate(read.unwrap_or_default());
+        bytes
+    }
+
+    /// Declares everything up to `index` durable. Under the lock only, and only of what was
+    /// written before a sync that succeeded. False: the record is bad, nothing was done.
+    pub(super) fn raise(
+        &self,
+        disk: &dyn Disk,
+        options: &DirLogOptions,
+        id: LogId,
+        index: u64,
+    ) -> io::Result<bool> {
+        let file = self.file()?;
+        let Some((_, current)) = read(disk, &*file)?.filter(|(of, _)| *of == id) else {
+            return Ok(false);
+        };
+        let new = if options.lacks(Step::CommitMaximum) {
+            index
+        } else {
+            index.max(self.learn(current))
+        };
+        if new != current {
+            write_full(&*file, &encode(MAGIC, id, new), 0)?;
+            self.unsynced.store(true, Ordering::Release);
+        }
+        self.learn(new);
+        Ok(true)
+    }
+
+    /// Writes the record whatever stood there. Under the lock only, as the end of an Open.
+    pub(super) fn set(&self, id: LogId, index: u64) -> io::Result<()> {
+        let new = self.learn(index);
+        write_full(&*self.file()?, &encode(MAGIC, id, new), 0)?;
+        self.unsynced.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Whether there is something to sync.
+    pub(super) fn is_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::Acquire)
+    }
+
+    /// Syncs the record if it was raised since the last time.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        if self.unsynced.swap(false, Ordering::AcqRel) {
+            self.file()?.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_and_every_flipped_bit_is_noticed() {
+        let bytes = encode(MAGIC, LogId(3), 99);
+        assert_eq!(decode(MAGIC, &bytes), Some((LogId(3), 99)));
+        assert_eq!(decode(MAGIC, &bytes[..LEN - 1]), None);
+        assert_eq!(decode(MAGIC, &[0; LEN]), None);
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(decode(MAGIC, &bad), None, "bit {bit} was not noticed");
+        }
+    }
+}
