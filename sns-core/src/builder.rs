@@ -8,8 +8,9 @@ use crate::data_dir::{DataDir, NodeLock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::log::Log;
+use crate::log::dir::{DirLog, DirLogOptions, Witness};
 use crate::log::memory::MemoryLog;
-use crate::rebuild::ViewFiles;
+use crate::rebuild::{AppliedNote, ViewFiles};
 use crate::replica::Replica;
 use crate::seq::Seq;
 use crate::settings::Settings;
@@ -187,10 +188,40 @@ fn lock(data: &DataDir, node: Option<String>) -> Result<(String, NodeLock)> {
 }
 
 fn open_log(
-    _data: &DataDir,
-    _node: &str,
-    _files: &ViewFiles,
-    _settings: &Settings,
+    data: &DataDir,
+    node: &str,
+    files: &ViewFiles,
+    settings: &Settings,
 ) -> Result<Arc<dyn Log>> {
-    Ok(Arc::new(MemoryLog::new()))
+    let options = DirLogOptions::default()
+        .node(node)
+        .segment_bytes(settings.segment_bytes)
+        .file_events(settings.file_events)
+        .witnesses(witnesses(data, files)?);
+    Ok(Arc::new(DirLog::open(&data.log_dir(), options)?))
+}
+
+/// Snapshots and views declare entries durable: the log must still have them.
+fn witnesses(data: &DataDir, files: &ViewFiles) -> Result<Vec<Witness>> {
+    let mut witnesses: Vec<Witness> = files
+        .snapshots()
+        .into_iter()
+        .map(|snapshot| Witness {
+            name: format!("snapshot {}", snapshot.index),
+            log_id: snapshot.log_id,
+            index: snapshot.index,
+            crc: snapshot.crc,
+        })
+        .collect();
+    for node in data.nodes()? {
+        witnesses.extend(
+            AppliedNote::read(&data.node_dir(&node)).map(|(log_id, note)| Witness {
+                name: format!("view of {node}"),
+                log_id,
+                index: note.index,
+                crc: note.crc,
+            }),
+        );
+    }
+    Ok(witnesses)
 }

@@ -3,6 +3,8 @@
 //! A token holds where the page ended, and a hash of what was asked for: continued with other
 //! fields it is refused, not misread.
 
+use std::fmt::Write as _;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::{Error, Reason, Result};
@@ -15,7 +17,8 @@ pub(crate) fn encode(query: &str, at: &str) -> String {
     let bound = xxh3_64(format!("{query}\0{at}").as_bytes());
     let mut token = format!("{VERSION}{bound:016x}");
     for byte in at.bytes() {
-        token.push_str(&format!("{byte:02x}"));
+        // Writing to a string cannot fail.
+        let _ = write!(token, "{byte:02x}");
     }
     token
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::error::{Error, Reason, Result};
+use crate::log::dir::network_file_system;
 
 /// The version of the layout below.
 const VERSION: u32 = 1;
@@ -315,6 +316,16 @@ fn write_once(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(failed("syncing", dir))
 }
 
-fn refuse_network(_path: &Path, _force: bool) -> Result<()> {
-    Ok(())
+fn refuse_network(path: &Path, force: bool) -> Result<()> {
+    if force {
+        return Ok(());
+    }
+    match network_file_system(path).map_err(failed("looking at the file system of", path))? {
+        None => Ok(()),
+        Some(kind) => Err(invalid(format!(
+            "{} lies on a network file system ({kind}), where locks and syncs cannot be relied \
+             upon: use a local disk; several machines use a cluster log",
+            path.display()
+        ))),
+    }
 }

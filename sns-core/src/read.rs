@@ -53,7 +53,6 @@ impl Common {
 macro_rules! common {
     () => {
         /// At most so many; 0 = 20, above 200 = 200.
-        #[must_use]
         pub fn limit(mut self, limit: usize) -> Self {
             self.common.limit = match limit {
                 0 => limits::PAGE_DEFAULT,
@@ -64,21 +63,18 @@ macro_rules! common {
 
         /// Goes on where a page ended: its [`Page::next`]. Empty = from the start. All else but the
         /// limit, `at_least` and `linearizable` must be as it was.
-        #[must_use]
         pub fn cursor(mut self, cursor: &str) -> Self {
             self.common.cursor = (!cursor.is_empty()).then(|| cursor.to_owned());
             self
         }
 
         /// Answers only from a state that includes this seq.
-        #[must_use]
         pub fn at_least(mut self, seq: Seq) -> Self {
             self.common.at_least = seq;
             self
         }
 
         /// Answers from a state that includes all that was acknowledged anywhere before the call.
-        #[must_use]
         pub fn linearizable(mut self, linearizable: bool) -> Self {
             self.common.linearizable = linearizable;
             self

@@ -40,6 +40,16 @@ pub(crate) struct AppliedNote {
     pub(crate) crc: u32,
 }
 
+impl AppliedNote {
+    /// What the node in `node_dir` noted last; nothing when it cannot be read.
+    pub(crate) fn read(node_dir: &Path) -> Option<(LogId, Self)> {
+        let text = fs::read_to_string(node_dir.join("applied")).ok()?;
+        let note: Self = serde_json::from_str(&text).ok()?;
+        let log_id = u128::from_str_radix(&note.log_id, 16).ok()?;
+        Some((LogId(log_id), note))
+    }
+}
+
 fn io_failed(doing: &str, path: &Path, error: io::Error) -> Error {
     let full = error.kind() == io::ErrorKind::StorageFull;
     let reason = if full {
@@ -92,7 +102,7 @@ impl ViewFiles {
         let existed = self.view_dir().exists();
         let found = View::open(&self.view_dir(), log.id(), &options)
             .map_err(|error| error.to_string())
-            .and_then(|view| self.fits(view, log));
+            .and_then(|view| Self::fits(view, log));
         match found {
             Ok(view) => Ok(view),
             Err(why) => {
@@ -105,7 +115,7 @@ impl ViewFiles {
     }
 
     /// Whether the view stands on this log: its last entry is the log's, and what follows is there.
-    fn fits(&self, view: View, log: &dyn Log) -> Result<View, String> {
+    fn fits(view: View, log: &dyn Log) -> Result<View, String> {
         let (index, crc) = view.resume();
         let head = log.head().map_err(|e| e.to_string())?;
         let Some(crc) = crc else {
@@ -169,7 +179,7 @@ impl ViewFiles {
     fn load(&self, snapshot: &SnapshotInfo, log: &dyn Log) -> Result<View, String> {
         View::load(&self.view_dir(), &snapshot.path, log.id(), &self.0.options)
             .map_err(|e| e.to_string())
-            .and_then(|view| self.fits(view, log))
+            .and_then(|view| Self::fits(view, log))
     }
 
     /// Snapshots with a good header, newest first.

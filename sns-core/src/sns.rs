@@ -453,7 +453,8 @@ impl Sns {
     }
 
     /// Drains, finishes what is queued, writes out what is in memory and stops the threads. Reads
-    /// go on, of a state that no longer moves. Safe to repeat.
+    /// go on, of a state that no longer moves; the node's name is free once the last clone is gone.
+    /// Safe to repeat.
     pub fn close(&self) {
         self.replica().close();
     }

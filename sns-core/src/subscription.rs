@@ -300,7 +300,7 @@ impl Subscription {
                         let follow = pages::follow_seq(memory, reader, &post.author)?;
                         Ok(own || follow.is_some_and(|seq| seq < post.id))
                     })?;
-                Ok(told.then(|| Event {
+                Ok(told.then_some(Event {
                     seq: post.id,
                     kind: EventKind::Post(post),
                 }))

@@ -1,13 +1,14 @@
 //! `Sns` against a plain model in memory, over random sequences of everything a user can do.
 
-mod support;
+#[path = "support/bench.rs"]
+mod bench;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use sns_core::{EventKind, Post, Reason, RequestId, Seq, Sns, Subscribe, Username};
 
-use support::Bench;
+use bench::Bench;
 
 const NAMES: [&str; 7] = ["alice", "bob", "carol", "dave", "eve", "frank", "grace"];
 
@@ -259,17 +260,24 @@ fn walk<T>(
 }
 
 fn check_step(model: &mut Model, bench: &mut Bench, step: Step) {
-    let sns = bench.sns().clone();
+    match step {
+        Step::Restart => bench.restart(),
+        Step::LoseView => bench.lose_view(),
+        step => check_call(model, bench.sns(), step),
+    }
+}
+
+fn check_call(model: &mut Model, sns: &Sns, step: Step) {
     match step {
         Step::Login(user) => {
             let made = sns.create_user(&name(user)).wait().unwrap();
             assert_eq!(made.created, model.users.insert(name(user)));
         }
-        Step::Follow(a, b) => carry_out(model, &sns, Wish::Follow(name(a), name(b))),
-        Step::Unfollow(a, b) => carry_out(model, &sns, Wish::Unfollow(name(a), name(b))),
+        Step::Follow(a, b) => carry_out(model, sns, Wish::Follow(name(a), name(b))),
+        Step::Unfollow(a, b) => carry_out(model, sns, Wish::Unfollow(name(a), name(b))),
         Step::Post(a, n) => {
             let text = format!("post {n} {}", "x".repeat(usize::from(n)));
-            carry_out(model, &sns, Wish::Post(name(a), text));
+            carry_out(model, sns, Wish::Post(name(a), text));
         }
         Step::Delete(a, n) => {
             let id = model
@@ -285,7 +293,7 @@ fn check_step(model: &mut Model, bench: &mut Bench, step: Step) {
         }
         Step::Retry(n) if !model.requests.is_empty() => {
             let request = model.requests[n % model.requests.len()].clone();
-            let again = wish(&sns, request.id, &request.what).map(|done| done.seq().as_u64());
+            let again = wish(sns, request.id, &request.what).map(|done| done.seq().as_u64());
             assert_eq!(again, request.outcome, "a retry has the first outcome");
         }
         Step::Misuse(n) if !model.requests.is_empty() => {
@@ -296,7 +304,7 @@ fn check_step(model: &mut Model, bench: &mut Bench, step: Step) {
             };
             let other = Wish::Post(user, "something else".into());
             assert_eq!(
-                wish(&sns, request.id, &other).err(),
+                wish(sns, request.id, &other).err(),
                 Some(Reason::RequestIdReused)
             );
         }
@@ -346,10 +354,9 @@ fn check_step(model: &mut Model, bench: &mut Bench, step: Step) {
                 }
             );
         }
-        Step::Lists { user, limit } => check_lists(model, &sns, name(user), limit),
-        Step::Resume { reader, after } => check_resume(model, &sns, name(reader), after),
-        Step::Restart => bench.restart(),
-        Step::LoseView => bench.lose_view(),
+        Step::Lists { user, limit } => check_lists(model, sns, name(user), limit),
+        Step::Resume { reader, after } => check_resume(model, sns, name(reader), after),
+        Step::Restart | Step::LoseView => unreachable!("they change the feed itself"),
     }
 }
 

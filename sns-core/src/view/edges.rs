@@ -109,8 +109,8 @@ pub(crate) fn page(
     let mut page = Vec::new();
     let mut take = |edges: &[Edge]| {
         let from = after.map_or(0, |after| edges.partition_point(|edge| edge.name <= *after));
-        let room = limit - page.len();
-        page.extend(edges[from..].iter().take(room));
+        let left = limit - page.len();
+        page.extend(edges[from..].iter().take(left));
         page.len() == limit
     };
     if root.chunks.is_empty() {

@@ -89,12 +89,12 @@ struct Source<'a> {
 }
 
 /// The reader's sources: all followees, and the reader.
-fn sources<'a>(
-    memory: &'a Memory,
+fn sources(
+    memory: &Memory,
     reader: UserNo,
     since_follow: bool,
     own: bool,
-) -> Result<Vec<Source<'a>>, Miss> {
+) -> Result<Vec<Source<'_>>, Miss> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     let mut take = |no: UserNo, since: Seq| match memory.need::<UserRecord>(user::key(no)) {
@@ -411,7 +411,7 @@ pub(crate) fn watched(
 ) -> Result<Vec<UserNo>, ReadError> {
     let mut watched = Vec::new();
     edges::for_each(memory, edges::following(reader), |edge| {
-        watched.push(edge.no)
+        watched.push(edge.no);
     })?;
     if !exclude_own {
         watched.push(reader);

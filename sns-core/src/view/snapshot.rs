@@ -203,20 +203,17 @@ fn read(
     let mut body = FrameDecoder::new(file.take(body_bytes));
     loop {
         let mut len = [0];
-        match body.read(&mut len).map_err(failed())? {
-            0 => return Ok(info),
-            _ => {
-                let key = take(&mut body, u32::from(len[0])).map_err(failed())?;
-                let mut len = [0; 4];
-                body.read_exact(&mut len).map_err(failed())?;
-                let len = u32::from_le_bytes(len);
-                if len > VALUE_BYTES_MAX {
-                    return Err(damaged(path, "holds a value that is too long"));
-                }
-                let value = take(&mut body, len).map_err(failed())?;
-                each(key, value)?;
-            }
+        if body.read(&mut len).map_err(failed())? == 0 {
+            return Ok(info);
         }
+        let key = take(&mut body, u32::from(len[0])).map_err(failed())?;
+        let mut len = [0; 4];
+        body.read_exact(&mut len).map_err(failed())?;
+        let len = u32::from_le_bytes(len);
+        if len > VALUE_BYTES_MAX {
+            return Err(damaged(path, "holds a value that is too long"));
+        }
+        each(key, take(&mut body, len).map_err(failed())?)?;
     }
 }
 
@@ -275,11 +272,14 @@ pub(crate) fn load(path: &Path, log_id: LogId, store: &Store) -> Result<Snapshot
     Ok(about)
 }
 
+/// A snapshot's path, and what its header says.
+pub(crate) type Listed = (PathBuf, Result<SnapshotInfo, Error>);
+
 /// All snapshots in `dir`, newest first; a damaged header is an error in its place.
 ///
 /// # Errors
 /// `Io`: the directory cannot be read.
-pub(crate) fn list(dir: &Path) -> Result<Vec<(PathBuf, Result<SnapshotInfo, Error>)>, Error> {
+pub(crate) fn list(dir: &Path) -> Result<Vec<Listed>, Error> {
     let failed = || io_error("reading", dir);
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed())? {
