@@ -1,5 +1,7 @@
 //! A feed that a test can restart, and whose view it can lose.
 
+#![allow(clippy::unwrap_used, reason = "this is test code")]
+
 use sns_core::Sns;
 
 /// A feed in a temporary directory.
