@@ -1,2 +1,96 @@
-//! Tasks of this workspace.
-fn main() {}
+//! Tasks of this workspace: `cargo xtask NAME`. They need cargo and nothing else.
+
+use std::process::{Command, ExitCode};
+
+/// A command line, and what is set in its environment.
+type Step = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+);
+
+/// Writes nothing: what the gate checks.
+const VERIFY: &[Step] = &[
+    (&["fmt", "--all", "--check"], &[]),
+    (
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    ),
+    (
+        &["doc", "--workspace", "--no-deps"],
+        &[("RUSTDOCFLAGS", "-D warnings")],
+    ),
+    (&["test"], &[]),
+];
+
+/// The random tests for much longer than `cargo test` gives them; each prints its seed.
+const SOAK: &[Step] = &[
+    (
+        &[
+            "test",
+            "--release",
+            "-p",
+            "sns-core",
+            "--test",
+            "log_simulation",
+            "--",
+            "--nocapture",
+        ],
+        &[("SNS_SIM_SEEDS", "10000")],
+    ),
+    (
+        &["test", "--release", "-p", "sns-core", "--test", "model"],
+        &[("PROPTEST_CASES", "1000")],
+    ),
+];
+
+fn main() -> ExitCode {
+    let task = std::env::args().nth(1);
+    match task.as_deref() {
+        Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
+        Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
+        _ => {
+            say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
+            say("       cargo xtask soak     the random tests for much longer");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(steps: &[Step]) -> Result<(), ExitCode> {
+    for (args, env) in steps {
+        say(&format!("cargo {}", args.join(" ")));
+        let status = Command::new(env!("CARGO"))
+            .args(*args)
+            .envs(env.iter().copied())
+            .status();
+        if !status.is_ok_and(|status| status.success()) {
+            say(&format!("failed: cargo {}", args.join(" ")));
+            return Err(ExitCode::FAILURE);
+        }
+    }
+    Ok(())
+}
+
+/// Licences and advisories, where cargo-deny is installed.
+fn deny() -> ExitCode {
+    let there = Command::new(env!("CARGO"))
+        .args(["deny", "--version"])
+        .output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        say("cargo-deny is not installed: licences and advisories were not checked");
+        return ExitCode::SUCCESS;
+    }
+    run(&[(&["deny", "check"], &[])]).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+}
+
+#[allow(clippy::print_stderr, reason = "this is a command line")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
