@@ -1,1 +1,3 @@
 //! The server of SNS.
+
+pub mod service;
