@@ -1,3 +1,9 @@
-//! The server of SNS.
+//! The server of SNS: everything that the `sns-server` binary does, callable from a test.
 
+pub mod args;
+pub mod config;
+pub mod failure;
 pub mod service;
+pub mod shutdown;
+pub mod telemetry;
+pub mod token;
