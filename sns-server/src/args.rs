@@ -138,7 +138,7 @@ pub struct Down {
 /// `status`
 #[derive(Debug, Group)]
 pub struct StatusArgs {
-    /// The routers to ask [default: http://127.0.0.1:7400].
+    /// The routers to ask; by default the one on 127.0.0.1:7400.
     // The variables are read in `config`: they must not count as a conflict.
     #[arg(
         long,

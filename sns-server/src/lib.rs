@@ -3,6 +3,9 @@
 pub mod args;
 pub mod config;
 pub mod failure;
+mod hex;
+pub mod output;
+pub mod serve;
 pub mod service;
 pub mod shutdown;
 pub mod telemetry;

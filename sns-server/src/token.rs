@@ -11,6 +11,8 @@ use sha2::Sha256;
 use sns_core::{Error, Reason, Result, Seq, Username};
 use tonic::metadata::MetadataMap;
 
+use crate::hex;
+
 /// Who calls, as a good token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,8 +55,7 @@ impl TokenKey {
         let mut mac = self.mac.clone();
         mac.update(body.as_bytes());
         let tag = mac.finalize().into_bytes();
-        let hex: String = tag.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{body}.{hex}")
+        format!("{body}.{}", hex::encode(&tag))
     }
 
     /// Who holds this token. The comparison takes the same time wherever the difference is.
@@ -94,7 +95,7 @@ impl TokenKey {
 
     fn read(&self, token: &str) -> Option<Caller> {
         let (body, tag) = token.rsplit_once('.')?;
-        let tag = unhex(tag)?;
+        let tag: [u8; 32] = hex::decode(tag)?;
         let mut mac = self.mac.clone();
         mac.update(body.as_bytes());
         mac.verify_slice(&tag).ok()?;
@@ -107,24 +108,6 @@ impl TokenKey {
             since: Seq::from_u64(since),
         })
     }
-}
-
-/// The 32 bytes of a tag in lower-case hexadecimal.
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let bytes = text.as_bytes();
-    if bytes.len() != 64 {
-        return None;
-    }
-    let mut out = [0; 32];
-    for (to, pair) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-        *to = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(out)
 }
 
 #[cfg(test)]
