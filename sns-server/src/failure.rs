@@ -87,7 +87,7 @@ impl From<sns_core::Error> for Failure {
     fn from(error: sns_core::Error) -> Self {
         Self {
             kind: error.kind(),
-            reason: Some(error.reason()),
+            reason: Some(error.reason()).filter(|reason| *reason != Reason::Unspecified),
             message: error.message().to_owned(),
         }
     }

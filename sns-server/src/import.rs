@@ -166,7 +166,7 @@ fn open(config: &DataConfig) -> Result<Sns> {
         }
         let opened = Sns::builder(&config.path)
             .node(&node)
-            .force_network_fs(config.force_network_fs)
+            .settings(config.settings())
             .open();
         match opened {
             // Another import took the name in between.

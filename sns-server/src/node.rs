@@ -18,8 +18,10 @@ use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
 use crate::token::TokenKey;
 
+mod file;
 mod probe;
 
+pub use file::{NodeFile, start_time};
 pub use probe::Probe;
 
 /// The service that users call.
@@ -51,6 +53,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let users = serve::bind("--listen", config.listen).await?;
     let partner = serve::bind("--peer-listen", config.peer_listen).await?;
     let address = serve::address_of(&users)?;
+    let peer_address = serve::address_of(&partner)?;
+    NodeFile::of_this_process(&node, address, peer_address).write(&data.node_dir(&node))?;
 
     // Cancelled by `shutdown`, and when a part of the node fails.
     let ending = shutdown.child_token();
@@ -76,12 +80,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
 
     tracing::info!(%node, %address, pid = std::process::id(), "listening");
     let opening = tokio::task::spawn_blocking({
-        let (path, node) = (config.data.path.clone(), node.clone());
-        let force = config.data.force_network_fs;
+        let (data, node) = (config.data.clone(), node.clone());
         move || {
-            Sns::builder(&path)
+            Sns::builder(&data.path)
                 .node(&node)
-                .force_network_fs(force)
+                .settings(data.settings())
                 .wait_until_caught_up(false)
                 .open()
         }

@@ -52,7 +52,7 @@ impl<'a> Loader<'a> {
         }
         if self.known.insert(user) {
             self.make_room(0)?;
-            let pending = self.sns.write().remember(false).create_user(&user);
+            let pending = self.sns.write().forget().create_user(&user);
             self.under_way.push_back(UnderWay::User(pending));
         }
         Ok(())
@@ -64,7 +64,7 @@ impl<'a> Loader<'a> {
         self.user(user)?;
         self.user(followee)?;
         self.make_room(0)?;
-        let pending = self.sns.write().remember(false).follow(&user, &followee);
+        let pending = self.sns.write().forget().follow(&user, &followee);
         self.under_way.push_back(UnderWay::Follow(pending));
         Ok(())
     }
@@ -74,11 +74,7 @@ impl<'a> Loader<'a> {
         self.user(author)?;
         let bytes = text.as_str().len();
         self.make_room(bytes)?;
-        let pending = self
-            .sns
-            .write()
-            .remember(false)
-            .post(&author, text.as_str());
+        let pending = self.sns.write().forget().post(&author, text.as_str());
         self.bytes += bytes;
         self.under_way.push_back(UnderWay::Post(pending, bytes));
         Ok(())

@@ -60,7 +60,8 @@ impl Probe {
                 State::Starting => ServerState::Starting,
                 State::Serving => ServerState::Serving,
                 State::Draining => ServerState::Draining,
-                State::Halted => ServerState::Failed,
+                // Halted: it cannot go on by itself, and says why.
+                _ => ServerState::Failed,
             },
         };
         server.state = state.into();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sns_core::{Seq, Sns, State, limits};
+use sns_core::{Seq, Sns, limits};
 use sns_proto::v1::ErrorReason;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
@@ -92,17 +92,7 @@ impl Shared {
         match timeout_at(until, sns.reach(at_least, linearizable)).await {
             Ok(reached) => reached.map_err(status::of)?,
             Err(_) if self.0.shutdown.is_cancelled() => return Err(stopping()),
-            Err(_) if sns.status().state == State::Starting => return Err(starting()),
-            Err(_) => {
-                return Err(status::status(
-                    ErrorReason::Lagging,
-                    format!(
-                        "this server has applied {:?}, and {at_least:?} did not come in time: try \
-                         another one",
-                        sns.applied()
-                    ),
-                ));
-            }
+            Err(_) => return Err(status::of(sns.too_late())),
         }
         Ok(sns)
     }

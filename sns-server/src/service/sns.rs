@@ -55,15 +55,12 @@ impl Identity {
 
     /// A write with this identity; without an id the core draws one, without `seen` it stamps its
     /// own.
-    pub(crate) fn write(self, sns: &Sns) -> sns_core::Write<'_> {
+    pub(crate) fn write(self, sns: &Sns) -> sns_core::Write {
         let mut write = sns.write();
         if let Some(id) = self.id {
             write = write.request_id(id);
         }
-        if self.seen != Seq::ZERO {
-            write = write.seen(self.seen);
-        }
-        write
+        write.seen(self.seen)
     }
 }
 
