@@ -1,4 +1,5 @@
 //! Every call of the service but the stream, over the wire, against a real process.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "support/server.rs"]
 mod support;

@@ -1,5 +1,9 @@
 //! A real `sns-server` process on a scratch directory, and clients for it.
-#![allow(dead_code, reason = "every test takes what it needs")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "every test takes what it needs"
+)]
 
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
