@@ -31,7 +31,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::Import(import) => {
             blocking(move || import::run(&import, json, &shutdown).map(|_| ())).await
         }
-        _ => Err(Failure::invalid("not yet")),
+        Task::LogDump(data) => blocking(move || admin::log_dump(&data)).await,
+        Task::LogVerify(data) => blocking(move || admin::log_verify(&data, json)).await,
+        Task::SnapshotCreate(data) => blocking(move || admin::snapshot_create(&data, json)).await,
+        Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
+        Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,
+        Task::Up(_) | Task::Down(_) | Task::Status(_) | Task::Router(_) => {
+            Err(Failure::invalid("not yet"))
+        }
     }
 }
 
