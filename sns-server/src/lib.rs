@@ -1,1 +1,50 @@
-//! The server of SNS.
+//! The server of SNS: everything that the `sns-server` binary does, callable from a test.
+
+pub mod admin;
+pub mod args;
+pub mod cli;
+pub mod config;
+pub mod failure;
+mod hex;
+pub mod import;
+pub mod node;
+pub mod output;
+pub mod serve;
+pub mod service;
+pub mod shutdown;
+pub mod telemetry;
+pub mod token;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Task};
+use crate::failure::{Failure, Result};
+
+/// Does what `config` says. Servers return when `shutdown` is cancelled and they have drained.
+///
+/// # Errors
+/// Of any kind; the message says in one line what to do.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
+    let json = config.json;
+    match config.task {
+        Task::Node(node) => node::run(node, shutdown).await,
+        Task::Import(import) => {
+            blocking(move || import::run(&import, json, &shutdown).map(|_| ())).await
+        }
+        Task::LogDump(data) => blocking(move || admin::log_dump(&data)).await,
+        Task::LogVerify(data) => blocking(move || admin::log_verify(&data, json)).await,
+        Task::SnapshotCreate(data) => blocking(move || admin::snapshot_create(&data, json)).await,
+        Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
+        Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,
+        Task::Up(_) | Task::Down(_) | Task::Status(_) | Task::Router(_) => {
+            Err(Failure::invalid("not yet"))
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let panicked = |e| Failure::new(sns_core::ErrorKind::Internal, format!("report this: {e}"));
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}

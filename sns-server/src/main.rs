@@ -1,2 +1,7 @@
 //! The `sns-server` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sns_server::cli::main()
+}

@@ -1,0 +1,289 @@
+//! What was typed: the command line as clap reads it. What it means stands in
+//! [`config`](crate::config).
+
+use std::path::PathBuf;
+
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+
+/// The server of SNS: a social feed that you can replicate and kill.
+#[derive(Debug, Parser)]
+#[command(name = "sns-server", version, about, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    /// Print one JSON object a line, errors too.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum Command {
+    /// Start a router and pairs of servers on this machine; Ctrl-C stops them all.
+    Up(Up),
+    /// Stop everything that runs on a data directory.
+    Down(Down),
+    /// Show every server: state, lag, restarts.
+    Status(StatusArgs),
+    /// Run a router: it hands servers to clients.
+    Router(RouterArgs),
+    /// Run the master of a pair.
+    Master(Node),
+    /// Run the slave of a pair; it starts and watches its master.
+    Slave(Node),
+    /// Load users, follows and posts in bulk, beside running servers.
+    Import(Import),
+    /// Look into the log.
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Make, check and list snapshots.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+}
+
+/// Which log the data has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum LogKind {
+    /// A shared directory, on one machine.
+    #[default]
+    Dir,
+}
+
+/// How a router draws servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum Policy {
+    /// At random.
+    #[default]
+    Random,
+    /// The one of two random ones that has fewer open streams.
+    P2c,
+}
+
+/// How the data is kept.
+#[derive(Debug, Group)]
+pub struct Storage {
+    /// The kind of log.
+    #[arg(
+        long = "log",
+        value_name = "KIND",
+        env = "SNS_LOG",
+        default_value = "dir"
+    )]
+    pub log: LogKind,
+    /// Use a network file system all the same. Several machines on one directory lose data.
+    #[arg(long, env = "SNS_FORCE_NETWORK_FS")]
+    pub force_network_fs: bool,
+}
+
+/// A data directory that must be named.
+#[derive(Debug, Group)]
+pub struct Data {
+    /// The data directory.
+    #[arg(long, value_name = "DIR", env = "SNS_DATA")]
+    pub data: PathBuf,
+    /// How it is kept.
+    #[command(flatten)]
+    pub storage: Storage,
+}
+
+/// `up`
+#[derive(Debug, Group)]
+pub struct Up {
+    /// How many pairs of a master and a slave.
+    #[arg(long, value_name = "N", env = "SNS_SERVERS", default_value_t = 2)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub servers: u32,
+    /// The data directory; made when it is missing.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SNS_DATA",
+        default_value = "./sns-data"
+    )]
+    pub data: PathBuf,
+    /// Address of the router; the nodes take the next free ports above it. Port 0: all are drawn.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "SNS_LISTEN",
+        default_value = "127.0.0.1:7400"
+    )]
+    pub listen: String,
+    /// How the router draws servers.
+    #[arg(long, env = "SNS_POLICY", default_value = "random")]
+    pub policy: Policy,
+    /// How the data is kept.
+    #[command(flatten)]
+    pub storage: Storage,
+}
+
+/// `down`
+#[derive(Debug, Group)]
+pub struct Down {
+    /// The data directory.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SNS_DATA",
+        default_value = "./sns-data"
+    )]
+    pub data: PathBuf,
+}
+
+/// `status`
+#[derive(Debug, Group)]
+pub struct StatusArgs {
+    /// The routers to ask; by default the one on 127.0.0.1:7400.
+    // The variables are read in `config`: they must not count as a conflict.
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        conflicts_with = "data"
+    )]
+    pub router: Vec<String>,
+    /// Ask the servers that run on this data directory instead.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+/// `router`
+#[derive(Debug, Group)]
+pub struct RouterArgs {
+    /// Where to listen; loopback only.
+    #[arg(long, value_name = "ADDR", env = "SNS_LISTEN")]
+    pub listen: String,
+    /// How to draw servers.
+    #[arg(long, env = "SNS_POLICY", default_value = "random")]
+    pub policy: Policy,
+}
+
+/// `master`, `slave`
+#[derive(Debug, Group)]
+pub struct Node {
+    /// Name of the pair.
+    #[arg(long, env = "SNS_NAME")]
+    pub name: String,
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
+    /// Where clients connect.
+    #[arg(long, value_name = "ADDR", env = "SNS_LISTEN")]
+    pub listen: String,
+    /// Where the partner asks how it goes.
+    #[arg(long, value_name = "ADDR", env = "SNS_PEER_LISTEN")]
+    pub peer_listen: String,
+    /// The routers to announce to.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SNS_ROUTER",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub router: Vec<String>,
+}
+
+/// `import`
+#[derive(Debug, Group)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub struct Import {
+    /// The data directory; made when it is missing.
+    #[command(flatten)]
+    pub data: Data,
+    /// A name a line.
+    #[arg(long, value_name = "F", group = "what")]
+    pub users: Option<PathBuf>,
+    /// Two names a line, split by blanks, tab or comma: the first follows the second.
+    #[arg(long, value_name = "F", group = "what")]
+    pub follows: Option<PathBuf>,
+    /// The second follows the first, too.
+    #[arg(long, requires = "follows")]
+    pub undirected: bool,
+    /// JSON objects, one a line, with `author` and `text`.
+    #[arg(long, value_name = "F", group = "what")]
+    pub posts: Option<PathBuf>,
+}
+
+/// `log`
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum LogCommand {
+    /// Print every entry, one JSON object a line.
+    Dump(Data),
+    /// Check every entry.
+    Verify(Data),
+}
+
+/// `snapshot`
+#[derive(Debug, Subcommand)]
+#[non_exhaustive]
+pub enum SnapshotCommand {
+    /// Make one now.
+    Create(Data),
+    /// Check all there are.
+    Verify(Data),
+    /// List all there are.
+    List(Data),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_lines_of_the_design_are_understood() {
+        for line in [
+            "up",
+            "up --servers 3 --data d --listen 127.0.0.1:0",
+            "down",
+            "down --data d",
+            "status",
+            "status --router http://127.0.0.1:7400 --json",
+            "status --data d --json",
+            "router --listen 127.0.0.1:7400",
+            "slave --name a --data d --listen h:1 --peer-listen h:2 --router http://h:3,http://h:4",
+            "master --name a --data d --listen h:1 --peer-listen h:2 --router http://h:3 --log dir",
+            "import --data d --users u",
+            "import --data d --users u --follows f --undirected --posts p --json",
+            "log dump --data d",
+            "log verify --data d",
+            "snapshot create --data d",
+            "snapshot verify --data d",
+            "snapshot list --data d --json",
+        ] {
+            let typed = std::iter::once("sns-server").chain(line.split(' '));
+            if let Err(refused) = Args::try_parse_from(typed) {
+                panic!("{line}: {refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "up --servers 0",
+            "status --router http://h:1 --data d",
+            "import --data d",
+            "import --data d --users u --undirected",
+            "master --name a --data d --listen h:1 --peer-listen h:2",
+            "up --log nats",
+            "fly",
+        ] {
+            let typed = std::iter::once("sns-server").chain(line.split(' '));
+            let refused = Args::try_parse_from(typed).expect_err(line);
+            assert_eq!(refused.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! What was typed, checked: addresses parsed, names valid, nothing left to doubt.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::PathBuf;
+
+use http::Uri;
+use sns_core::Settings;
+use sns_proto::v1::ServerRole;
+
+use crate::args::{self, Args, Command, LogCommand, LogKind, Policy, SnapshotCommand};
+use crate::failure::{Failure, Result};
+
+/// Where clients look for a router when nobody says otherwise.
+pub const ROUTER_DEFAULT: &str = "http://127.0.0.1:7400";
+
+/// One run of the program.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Print JSON, errors too.
+    pub json: bool,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Task {
+    /// A router and pairs, one command.
+    Up(UpConfig),
+    /// Stop all of it.
+    Down(DownConfig),
+    /// Show all of it.
+    Status(StatusConfig),
+    /// A router.
+    Router(RouterConfig),
+    /// A master or a slave.
+    Node(NodeConfig),
+    /// Bulk load.
+    Import(ImportConfig),
+    /// Print the log.
+    LogDump(DataConfig),
+    /// Check the log.
+    LogVerify(DataConfig),
+    /// Make a snapshot.
+    SnapshotCreate(DataConfig),
+    /// Check snapshots.
+    SnapshotVerify(DataConfig),
+    /// List snapshots.
+    SnapshotList(DataConfig),
+}
+
+/// A data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataConfig {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its kind of log.
+    pub log: LogKind,
+    /// A network file system will do.
+    pub force_network_fs: bool,
+}
+
+impl DataConfig {
+    /// The settings of a replica of it.
+    pub fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        settings.force_network_fs = self.force_network_fs;
+        settings
+    }
+}
+
+/// `up`
+#[derive(Clone, Debug)]
+pub struct UpConfig {
+    /// How many pairs; 1 to 512.
+    pub servers: u32,
+    /// The data directory; made when it is missing.
+    pub data: DataConfig,
+    /// Of the router; loopback. Port 0: all ports are drawn.
+    pub listen: SocketAddr,
+    /// Of the router.
+    pub policy: Policy,
+}
+
+/// `down`
+#[derive(Clone, Debug)]
+pub struct DownConfig {
+    /// The data directory.
+    pub data: PathBuf,
+}
+
+/// `status`: whom to ask.
+#[derive(Clone, Debug)]
+pub enum StatusConfig {
+    /// These routers, in order, until one answers.
+    Routers(Vec<Uri>),
+    /// The servers of this data directory.
+    Data(PathBuf),
+}
+
+/// `router`
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// Loopback; port 0 is drawn.
+    pub listen: SocketAddr,
+    /// How to draw servers.
+    pub policy: Policy,
+}
+
+/// `master`, `slave`
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Which of the two.
+    pub role: ServerRole,
+    /// Of the pair: `[a-z0-9]{1,32}`.
+    pub pair: String,
+    /// The data directory; made when it is missing.
+    pub data: DataConfig,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where the partner asks.
+    pub peer_listen: SocketAddr,
+    /// Whom to announce to; at least one.
+    pub routers: Vec<Uri>,
+}
+
+impl NodeConfig {
+    /// `a-master`, `a-slave`: unique in the data directory.
+    pub fn node(&self) -> String {
+        node_name(&self.pair, self.role)
+    }
+
+    /// Name of the other one.
+    pub fn partner(&self) -> String {
+        let role = match self.role {
+            ServerRole::Master => ServerRole::Slave,
+            _ => ServerRole::Master,
+        };
+        node_name(&self.pair, role)
+    }
+}
+
+/// Name of the node that plays `role` in `pair`.
+pub fn node_name(pair: &str, role: ServerRole) -> String {
+    match role {
+        ServerRole::Slave => format!("{pair}-slave"),
+        _ => format!("{pair}-master"),
+    }
+}
+
+/// `import`
+#[derive(Clone, Debug)]
+pub struct ImportConfig {
+    /// The data directory; made when it is missing.
+    pub data: DataConfig,
+    /// A name a line.
+    pub users: Option<PathBuf>,
+    /// Two names a line.
+    pub follows: Option<PathBuf>,
+    /// Each line both ways.
+    pub undirected: bool,
+    /// A JSON object a line.
+    pub posts: Option<PathBuf>,
+}
+
+impl Config {
+    /// Checks what was typed. `variable` gives the value of an environment variable.
+    ///
+    /// # Errors
+    /// `Invalid`: an address, a name or a URL that is none, or one that is not allowed.
+    pub fn check(args: Args, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let task = match args.command {
+            Command::Up(up) => Task::Up(UpConfig {
+                servers: up.servers,
+                data: data(up.data, &up.storage),
+                listen: loopback("--listen", &up.listen)?,
+                policy: up.policy,
+            }),
+            Command::Down(down) => Task::Down(DownConfig { data: down.data }),
+            Command::Status(typed) => Task::Status(status(typed, variable)?),
+            Command::Router(router) => Task::Router(RouterConfig {
+                listen: loopback("--listen", &router.listen)?,
+                policy: router.policy,
+            }),
+            Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
+            Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
+            Command::Import(typed) => Task::Import(ImportConfig {
+                data: named(typed.data),
+                users: typed.users,
+                follows: typed.follows,
+                undirected: typed.undirected,
+                posts: typed.posts,
+            }),
+            Command::Log(LogCommand::Dump(typed)) => Task::LogDump(named(typed)),
+            Command::Log(LogCommand::Verify(typed)) => Task::LogVerify(named(typed)),
+            Command::Snapshot(SnapshotCommand::Create(typed)) => Task::SnapshotCreate(named(typed)),
+            Command::Snapshot(SnapshotCommand::Verify(typed)) => Task::SnapshotVerify(named(typed)),
+            Command::Snapshot(SnapshotCommand::List(typed)) => Task::SnapshotList(named(typed)),
+        };
+        Ok(Self {
+            json: args.json,
+            task,
+        })
+    }
+
+    /// Whether it runs until it is told to stop.
+    pub fn is_server(&self) -> bool {
+        matches!(self.task, Task::Up(_) | Task::Router(_) | Task::Node(_))
+    }
+}
+
+fn data(path: PathBuf, storage: &args::Storage) -> DataConfig {
+    DataConfig {
+        path,
+        log: storage.log,
+        force_network_fs: storage.force_network_fs,
+    }
+}
+
+fn named(typed: args::Data) -> DataConfig {
+    data(typed.data, &typed.storage)
+}
+
+fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
+    let fits = (1..=32).contains(&typed.name.len());
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if !fits || !typed.name.bytes().all(allowed) {
+        return Err(Failure::invalid(format!(
+            "--name {:?} names no pair: 1 to 32 of a-z and 0-9 make a name",
+            typed.name
+        )));
+    }
+    Ok(NodeConfig {
+        role,
+        pair: typed.name,
+        data: named(typed.data),
+        listen: reachable("--listen", &typed.listen)?,
+        peer_listen: reachable("--peer-listen", &typed.peer_listen)?,
+        routers: routers(&typed.router)?,
+    })
+}
+
+fn status(
+    typed: args::StatusArgs,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<StatusConfig> {
+    if let Some(data) = typed.data {
+        return Ok(StatusConfig::Data(data));
+    }
+    let urls = if !typed.router.is_empty() {
+        typed.router
+    } else if let Some(urls) = variable("SNS_ROUTER") {
+        urls.split(',').map(str::to_owned).collect()
+    } else if let Some(data) = variable("SNS_DATA") {
+        return Ok(StatusConfig::Data(data.into()));
+    } else {
+        vec![ROUTER_DEFAULT.to_owned()]
+    };
+    Ok(StatusConfig::Routers(routers(&urls)?))
+}
+
+/// `host:port`, the first address it resolves to.
+fn address(flag: &str, text: &str) -> Result<SocketAddr> {
+    let text = text.strip_prefix("http://").unwrap_or(text);
+    text.to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next())
+        .ok_or_else(|| {
+            Failure::invalid(format!(
+                "{flag} {text:?} is no address: give host:port, as in 127.0.0.1:7400"
+            ))
+        })
+}
+
+/// An address of this machine alone.
+fn loopback(flag: &str, text: &str) -> Result<SocketAddr> {
+    let found = address(flag, text)?;
+    if found.ip().is_loopback() {
+        return Ok(found);
+    }
+    Err(Failure::invalid(format!(
+        "{flag} {found} can be reached from other machines: until there are accounts, a router \
+         listens on loopback only, as in 127.0.0.1:{}",
+        found.port()
+    )))
+}
+
+/// An address that others are told, so it has to name a machine.
+fn reachable(flag: &str, text: &str) -> Result<SocketAddr> {
+    let found = address(flag, text)?;
+    if !found.ip().is_unspecified() {
+        return Ok(found);
+    }
+    Err(Failure::invalid(format!(
+        "{flag} {found} is told to others, who cannot connect to it: name one address of this \
+         machine, as in 127.0.0.1:{}",
+        found.port()
+    )))
+}
+
+/// `http://host:port`; the scheme may be left out.
+fn routers(texts: &[String]) -> Result<Vec<Uri>> {
+    let parse = |text: &String| -> Option<Uri> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let uri = format!("http://{}", rest.trim_end_matches('/'));
+        let uri: Uri = (scheme == "http").then(|| uri.parse().ok()).flatten()?;
+        uri.port_u16()?;
+        (uri.path() == "/" && uri.query().is_none()).then_some(uri)
+    };
+    let refused = |text: &String| {
+        Failure::invalid(format!(
+            "--router {text:?} is no URL of a router: give http://host:port"
+        ))
+    };
+    texts
+        .iter()
+        .map(|text| parse(text).ok_or_else(|| refused(text)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    fn check(line: &str, variables: &[(&str, &str)]) -> Result<Config> {
+        let typed = std::iter::once("sns-server").chain(line.split(' '));
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Config::check(Args::try_parse_from(typed).expect(line), variable)
+    }
+
+    #[test]
+    fn a_node_is_named_after_its_pair_and_role() {
+        let line = "slave --name a --data d --listen 127.0.0.1:1 --peer-listen 127.0.0.1:2 \
+                    --router http://127.0.0.1:3,127.0.0.1:4/";
+        let Task::Node(node) = check(line, &[]).unwrap().task else {
+            panic!("no node");
+        };
+        assert_eq!(
+            (node.node(), node.partner()),
+            ("a-slave".into(), "a-master".into())
+        );
+        let routers: Vec<String> = node.routers.iter().map(Uri::to_string).collect();
+        assert_eq!(routers, ["http://127.0.0.1:3/", "http://127.0.0.1:4/"]);
+    }
+
+    #[test]
+    fn a_router_listens_on_loopback_only() {
+        assert!(check("router --listen 127.0.0.1:0", &[]).is_ok());
+        assert!(check("router --listen [::1]:0", &[]).is_ok());
+        for line in ["router --listen 0.0.0.0:7400", "up --listen 192.0.2.1:7400"] {
+            let refused = check(line, &[]).unwrap_err();
+            assert_eq!(refused.exit_code(), 2, "{line}");
+            assert!(refused.message.contains("loopback"), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_addresses_and_urls_are_checked() {
+        let good = [
+            ("NAME", "a"),
+            ("LISTEN", "127.0.0.1:1"),
+            ("PEER", "127.0.0.1:2"),
+            ("ROUTER", "http://127.0.0.1:3"),
+        ];
+        let line = |place: &str, value: &str| {
+            let template = "master --name NAME --data d --listen LISTEN --peer-listen PEER \
+                            --router ROUTER";
+            good.iter().fold(template.to_owned(), |line, (key, fine)| {
+                line.replace(key, if *key == place { value } else { fine })
+            })
+        };
+        check(&line("", ""), &[]).unwrap();
+        for (place, value) in [
+            ("NAME", "../x"),
+            ("NAME", "A"),
+            ("NAME", "a-b"),
+            ("NAME", "a_b"),
+            ("LISTEN", "nowhere"),
+            ("LISTEN", "0.0.0.0:1"),
+            ("PEER", "127.0.0.1"),
+            ("PEER", "[::]:1"),
+            ("ROUTER", "https://127.0.0.1:3"),
+            ("ROUTER", "http://127.0.0.1"),
+            ("ROUTER", "http://127.0.0.1:3/x"),
+        ] {
+            let refused = check(&line(place, value), &[]).expect_err(value);
+            assert_eq!(refused.exit_code(), 2, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_that_before_the_default() {
+        let asked =
+            |line: &str, variables: &[(&str, &str)]| match check(line, variables).unwrap().task {
+                Task::Status(StatusConfig::Routers(routers)) => routers[0].to_string(),
+                Task::Status(StatusConfig::Data(data)) => data.display().to_string(),
+                other => panic!("{other:?}"),
+            };
+        let both = [("SNS_ROUTER", "http://h:1"), ("SNS_DATA", "d")];
+        assert_eq!(asked("status", &[]), "http://127.0.0.1:7400/");
+        assert_eq!(asked("status", &both), "http://h:1/");
+        assert_eq!(asked("status", &both[1..]), "d");
+        assert_eq!(asked("status --data e", &both), "e");
+        assert_eq!(asked("status --router http://h:2", &both), "http://h:2/");
+    }
+}

@@ -1,0 +1,208 @@
+//! A node: one replica, its services for users and for its partner, and the driver that watches
+//! the partner.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sns_core::{DataDir, ErrorKind, Sns, State};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::config::{DataConfig, NodeConfig};
+use crate::failure::{Failure, Result};
+use crate::serve::{self, Health};
+use crate::service::call::Shared;
+use crate::service::sns::SnsApi;
+use crate::token::TokenKey;
+
+mod file;
+mod probe;
+
+pub use file::{NodeFile, start_time};
+pub use probe::Probe;
+
+/// The service that users call.
+const SERVICE: &str = "sns.v1.SnsService";
+
+/// How often health follows the state of the replica.
+const HEALTH_TICK: Duration = Duration::from_millis(100);
+
+/// How long a stop may take in all.
+const STOP: Duration = Duration::from_secs(5);
+
+/// Runs a node until `shutdown`; returns when it has drained, after 5 s at most.
+///
+/// # Errors
+/// `Unavailable`: it runs already, or an address is in use. Else as opening the data refuses.
+pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> {
+    let node = config.node();
+    let data = {
+        let (
+            DataConfig {
+                path,
+                force_network_fs,
+                ..
+            },
+            node,
+        ) = (config.data.clone(), node.clone());
+        blocking(move || open_data(&path, force_network_fs, &node)).await?
+    };
+    let users = serve::bind("--listen", config.listen).await?;
+    let partner = serve::bind("--peer-listen", config.peer_listen).await?;
+    let address = serve::address_of(&users)?;
+    let peer_address = serve::address_of(&partner)?;
+    NodeFile::of_this_process(&node, address, peer_address).write(&data.node_dir(&node))?;
+
+    // Cancelled by `shutdown`, and when a part of the node fails.
+    let ending = shutdown.child_token();
+    let (publish, opened) = watch::channel(None);
+    let key = TokenKey::new(data.secret()?, data.data_id());
+    let probe = Probe::new(
+        &config,
+        address,
+        data.data_id(),
+        opened.clone(),
+        ending.clone(),
+    );
+    let probe = Arc::new(probe);
+
+    // Calls and heartbeats are answered from now on: opening may load a snapshot, and nobody shall
+    // think that this node hangs.
+    let mut parts = JoinSet::new();
+    let mut routes = Routes::builder();
+    let shared = Shared::new(opened, key, ending.clone());
+    routes.add_service(SnsApi::new(shared).into_service());
+    let health = serve::common(&mut routes, SERVICE).await?;
+    parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
+
+    tracing::info!(%node, %address, pid = std::process::id(), "listening");
+    let opening = tokio::task::spawn_blocking({
+        let (data, node) = (config.data.clone(), node.clone());
+        move || {
+            Sns::builder(&data.path)
+                .node(&node)
+                .settings(data.settings())
+                .wait_until_caught_up(false)
+                .open()
+        }
+    });
+    let ended = tokio::select! {
+        opened = opening => match opened.map_err(panicked)? {
+            Ok(sns) => {
+                publish.send_replace(Some(sns.clone()));
+                parts.spawn(follow_health(sns, health, ending.clone()));
+                until_ended(&mut parts, &ending).await
+            }
+            Err(e) => Err(e.into()),
+        },
+        ended = until_ended(&mut parts, &ending) => ended,
+    };
+    let stopped = stop(publish, parts, &ending).await;
+    tracing::info!(%node, "stopped");
+    ended.and(stopped)
+}
+
+/// Opens the directory, and refuses when the node runs already: its lock says so before its ports
+/// do.
+fn open_data(path: &std::path::Path, force: bool, node: &str) -> Result<DataDir> {
+    let data = DataDir::open(path, force)?;
+    if data.node_is_running(node)? {
+        return Err(Failure::unavailable(format!(
+            "{node} runs on {} already: `sns-server status --data` shows it, `sns-server down \
+             --data` stops it",
+            crate::telemetry::escaped(&path.display().to_string())
+        )));
+    }
+    Ok(data)
+}
+
+/// Waits for the stop, or for a part that ends without it.
+async fn until_ended(parts: &mut JoinSet<Result<()>>, ending: &CancellationToken) -> Result<()> {
+    tokio::select! {
+        () = ending.cancelled() => Ok(()),
+        Some(ended) = parts.join_next() => {
+            if ending.is_cancelled() {
+                return Ok(());
+            }
+            ended.map_err(panicked)??;
+            let why = "a part of this server ended by itself: report this";
+            Err(Failure::new(ErrorKind::Internal, why))
+        }
+    }
+}
+
+/// Drains: refuses new writes, ends the streams, finishes the calls, closes the replica.
+async fn stop(
+    publish: watch::Sender<Option<Sns>>,
+    mut parts: JoinSet<Result<()>>,
+    ending: &CancellationToken,
+) -> Result<()> {
+    let until = Instant::now() + STOP;
+    let sns = publish.borrow().clone();
+    // First the queue, so that what is in it is answered, then the streams and the transport.
+    if let Some(sns) = sns.clone() {
+        blocking(move || {
+            sns.drain();
+            Ok(())
+        })
+        .await?;
+    }
+    ending.cancel();
+    drop(publish);
+    let mut stopped = Ok(());
+    while let Ok(Some(part)) = timeout_at(until, parts.join_next()).await {
+        stopped = stopped.and(part.map_err(panicked)?);
+    }
+    parts.abort_all();
+    if let Some(sns) = sns {
+        let close = blocking(move || {
+            sns.close();
+            Ok(())
+        });
+        // Whatever is not written out comes back from the log.
+        if timeout_at(until, close).await.is_err() {
+            tracing::warn!("closing took longer than {STOP:?}: the next start rebuilds a little");
+        }
+    }
+    stopped
+}
+
+/// Keeps health as the replica is.
+async fn follow_health(sns: Sns, health: Health, ending: CancellationToken) -> Result<()> {
+    let mut tick = tokio::time::interval(HEALTH_TICK);
+    let mut said = false;
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = ending.cancelled() => break,
+        }
+        let serves = sns.status().state == State::Serving;
+        if serves != said {
+            health.set(serves).await;
+            said = serves;
+            tracing::info!(applied = ?sns.applied(), serves, "the state changed");
+        }
+    }
+    health.set(false).await;
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be handed to `map_err`"
+)]
+fn panicked(error: JoinError) -> Failure {
+    Failure::new(
+        ErrorKind::Internal,
+        format!("a task panicked, report this: {error}"),
+    )
+}

@@ -1,0 +1,8 @@
+//! The tonic services, one a file: decode, call the core, encode. No rules live here.
+
+pub mod call;
+pub(crate) mod encode;
+pub(crate) mod read;
+pub mod sns;
+pub mod status;
+pub mod timeline;

@@ -1,0 +1,240 @@
+//! What every call goes through: its deadline, the node that may still be opening, the state it has
+//! to include, and a bound on reads that go to the disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sns_core::{Seq, Sns, limits};
+use sns_proto::v1::ErrorReason;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use super::status;
+use crate::token::{Caller, TokenKey};
+
+/// How long a write is waited for when the client names no deadline: well past every repair of the
+/// log, so that a stuck call ends all the same.
+const WRITE_WAIT: Duration = Duration::from_secs(30);
+
+/// Reads that run at the same time. They mostly come from memory; a cold one waits for the disk.
+const READS: usize = 64;
+
+/// Reads that wait for one of these; more are refused (`OVERLOADED`).
+const READS_WAITING: usize = 4_096;
+
+/// What all services of a node share; a cheap clone.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sns: watch::Receiver<Option<Sns>>,
+    key: TokenKey,
+    shutdown: CancellationToken,
+    reads: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Shared {
+    /// `sns` holds the handle once it is open; `shutdown` ends every stream.
+    pub fn new(
+        sns: watch::Receiver<Option<Sns>>,
+        key: TokenKey,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            sns,
+            key,
+            shutdown,
+            reads: Semaphore::new(READS),
+            waiting: Semaphore::new(READS + READS_WAITING),
+        }))
+    }
+
+    /// Ends every stream when it is cancelled.
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.0.shutdown
+    }
+
+    /// Signs tokens.
+    pub(crate) fn key(&self) -> &TokenKey {
+        &self.0.key
+    }
+
+    /// Who calls.
+    pub(crate) fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
+        self.0.key.caller(metadata).map_err(status::of)
+    }
+
+    /// The handle, in a state that includes `at_least` (and, if `linearizable`, all that was
+    /// acknowledged anywhere before now). Waits as the contract says: at most for 5 s, or until
+    /// shortly before the deadline.
+    pub(crate) async fn reach(
+        &self,
+        at_least: Seq,
+        linearizable: bool,
+        deadline: Deadline,
+    ) -> Result<Sns, Status> {
+        let until = deadline.within(limits::WAIT);
+        let mut opened = self.0.sns.clone();
+        let sns = match timeout_at(until, opened.wait_for(Option::is_some)).await {
+            Ok(Ok(sns)) => sns.clone(),
+            // The sender is dropped when the node could not open: it is about to end.
+            Ok(Err(_)) => return Err(stopping()),
+            Err(_) => None,
+        };
+        let Some(sns) = sns else {
+            return Err(starting());
+        };
+        match timeout_at(until, sns.reach(at_least, linearizable)).await {
+            Ok(reached) => reached.map_err(status::of)?,
+            Err(_) if self.0.shutdown.is_cancelled() => return Err(stopping()),
+            Err(_) => return Err(status::of(sns.too_late())),
+        }
+        Ok(sns)
+    }
+
+    /// Runs a read that may wait for the disk, away from the threads that serve connections.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> sns_core::Result<T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let overloaded = || status::status(ErrorReason::Overloaded, "too many reads wait here");
+        let _place = self.0.waiting.try_acquire().map_err(|_| overloaded())?;
+        // Never closed, so this waits for its turn and does not fail.
+        let _turn = self.0.reads.acquire().await.map_err(|_| overloaded())?;
+        tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|e| {
+                tracing::error!(error = %e, "a read panicked: report this");
+                status::status(ErrorReason::Internal, "this read failed")
+            })?
+            .map_err(status::of)
+    }
+}
+
+/// Waits for the outcome of a write. When the call is cancelled or its deadline comes first, the
+/// write goes on: it is in the queue already.
+pub(crate) async fn outcome<T>(
+    pending: impl Future<Output = sns_core::Result<T>>,
+    deadline: Deadline,
+) -> Result<T, Status> {
+    match timeout_at(deadline.within(WRITE_WAIT), pending).await {
+        Ok(outcome) => outcome.map_err(status::of),
+        Err(_) => Err(status::status(
+            ErrorReason::OutcomeUnknown,
+            "the deadline came before the outcome: retry with the same request id",
+        )),
+    }
+}
+
+fn starting() -> Status {
+    status::status(
+        ErrorReason::Starting,
+        "this server is still catching up: try another one",
+    )
+}
+
+pub(crate) fn stopping() -> Status {
+    status::status(
+        ErrorReason::ShuttingDown,
+        "this server is stopping: go on with another one",
+    )
+}
+
+/// When the client stops waiting, by its `grpc-timeout`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    now: Instant,
+    timeout: Option<Duration>,
+}
+
+impl Deadline {
+    /// Of a call that came in just now.
+    pub(crate) fn of(metadata: &MetadataMap) -> Self {
+        Self {
+            now: Instant::now(),
+            timeout: metadata
+                .get("grpc-timeout")
+                .and_then(|value| value.to_str().ok())
+                .and_then(grpc_timeout),
+        }
+    }
+
+    /// The same deadline for a wait that begins only now.
+    pub(crate) fn restarted(self) -> Self {
+        let passed = self.now.elapsed();
+        Self {
+            now: Instant::now(),
+            timeout: self.timeout.map(|timeout| timeout.saturating_sub(passed)),
+        }
+    }
+
+    /// When to answer: after `most`, or a little before the client gives up, so that it learns why.
+    pub(crate) fn within(self, most: Duration) -> Instant {
+        let margin = |timeout: Duration| (timeout / 10).min(Duration::from_millis(100));
+        let timeout = self
+            .timeout
+            .map_or(most, |t| t.saturating_sub(margin(t)).min(most));
+        self.now + timeout
+    }
+}
+
+/// Reads the header of the gRPC protocol: at most 8 digits and a unit.
+fn grpc_timeout(text: &str) -> Option<Duration> {
+    let unit = text.chars().next_back()?;
+    let digits = text.strip_suffix(unit)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(number * 3_600),
+        'M' => Duration::from_secs(number * 60),
+        'S' => Duration::from_secs(number),
+        'm' => Duration::from_millis(number),
+        'u' => Duration::from_micros(number),
+        'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_of_the_protocol_is_understood() {
+        for (text, expected) in [
+            ("1S", Some(Duration::from_secs(1))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
+            ("7n", Some(Duration::from_nanos(7))),
+            ("", None),
+            ("S", None),
+            ("1", None),
+            ("123456789S", None),
+            ("-1S", None),
+            ("1é", None),
+        ] {
+            assert_eq!(grpc_timeout(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_leaves_before_the_client_gives_up() {
+        let mut metadata = MetadataMap::new();
+        let wait = |metadata: &MetadataMap| {
+            let deadline = Deadline::of(metadata);
+            deadline.within(limits::WAIT) - deadline.now
+        };
+        assert_eq!(wait(&metadata), limits::WAIT);
+        metadata.insert("grpc-timeout", "1S".parse().unwrap());
+        assert_eq!(wait(&metadata), Duration::from_millis(900));
+        metadata.insert("grpc-timeout", "60S".parse().unwrap());
+        assert_eq!(wait(&metadata), limits::WAIT);
+    }
+}
