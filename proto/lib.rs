@@ -4,7 +4,12 @@
 //! The gRPC stubs stand behind the features `client` and `server`; without them nothing here depends on tonic.
 
 /// The wire: users, posts, timelines, routing (`sns.v1`).
-#[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    unused_qualifications,
+    clippy::pedantic
+)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/sns.v1.rs"));
 }
@@ -12,7 +17,12 @@ pub mod v1 {
 /// The log's own messages (`sns.log.v1`).
 pub mod log {
     /// Version 1.
-    #[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+    #[allow(
+        missing_docs,
+        missing_debug_implementations,
+        unused_qualifications,
+        clippy::pedantic
+    )]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/sns.log.v1.rs"));
     }
@@ -21,7 +31,12 @@ pub mod log {
 /// The heartbeat of a pair (`sns.pair.v1`).
 pub mod pair {
     /// Version 1.
-    #[allow(missing_docs, missing_debug_implementations, clippy::pedantic)]
+    #[allow(
+        missing_docs,
+        missing_debug_implementations,
+        unused_qualifications,
+        clippy::pedantic
+    )]
     pub mod v1 {
         include!(concat!(env!("OUT_DIR"), "/sns.pair.v1.rs"));
     }
