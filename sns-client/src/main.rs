@@ -1,2 +1,35 @@
-//! The `sns` binary.
-fn main() {}
+//! `sns`: follow, post, read and watch from the command line.
+
+mod args;
+mod command;
+mod lines;
+mod output;
+mod render;
+mod repl;
+mod run;
+
+use std::process::ExitCode;
+
+use crate::output::Failure;
+
+fn main() -> ExitCode {
+    let raw = match args::parse(std::env::args_os()) {
+        Ok(raw) => raw,
+        Err(early) => return early.exit(),
+    };
+    let json = raw.json;
+    match command::check(raw).and_then(run::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            Self::Closed
+        } else {
+            Self::Io(error.to_string())
+        }
+    }
+}

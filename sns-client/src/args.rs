@@ -1,0 +1,136 @@
+//! What was typed: raw arguments, unchecked.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
+
+use crate::output::Failure;
+
+/// Follow, post, read and watch. Without a command: interactive.
+#[derive(Debug, Parser)]
+#[command(name = "sns", version, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// Who you are: 1 to 32 of a-z, 0-9 and _; made the first time.
+    #[arg(short, long, global = true, env = "SNS_USER", value_name = "NAME")]
+    pub(crate) user: Option<String>,
+
+    /// The router, or several: any of them will do [default: 127.0.0.1:7400]
+    #[arg(long, global = true, env = "SNS_ROUTER", value_name = "URL[,URL]")]
+    pub(crate) router: Option<String>,
+
+    /// Prints one JSON object a line; ids and seqs are numbers of up to 64 bits. Errors go to
+    /// stderr as {"error": {"kind", "reason", "message"}}.
+    #[arg(long, global = true, env = "SNS_JSON", value_parser = FalseyValueParser::new())]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Raw>,
+}
+
+/// A command as typed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Raw {
+    /// Follows a user.
+    Follow {
+        /// Whom.
+        user_name: String,
+    },
+    /// Follows a user no longer.
+    Unfollow {
+        /// Whom.
+        user_name: String,
+    },
+    /// Posts a text and prints its id.
+    Post {
+        /// The text; `-` reads it from stdin, as it is, to the end.
+        #[arg(allow_hyphen_values = true)]
+        text: String,
+    },
+    /// Deletes a post of yours.
+    Delete {
+        /// Its id.
+        id: String,
+    },
+    /// Prints the posts of a user, newest first.
+    Profile {
+        /// Whose.
+        user_name: String,
+        #[command(flatten)]
+        page: RawPage,
+    },
+    /// Prints all users, by name.
+    List {
+        /// Those who follow you.
+        #[arg(long, conflicts_with = "following")]
+        followers: bool,
+        /// Those whom you follow.
+        #[arg(long)]
+        following: bool,
+    },
+    /// Prints your posts and those of the users you follow, newest first.
+    Timeline {
+        #[command(flatten)]
+        page: RawPage,
+        /// Prints the newest oldest first, then goes on with what happens, until Ctrl-C.
+        #[arg(long, conflicts_with = "before")]
+        watch: bool,
+    },
+}
+
+/// What part of a listing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RawPage {
+    /// At most so many.
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub(crate) limit: String,
+    /// Only posts with a smaller id.
+    #[arg(long, value_name = "ID")]
+    pub(crate) before: Option<String>,
+}
+
+/// What ends the program before it begins.
+#[derive(Debug)]
+pub(crate) enum Early {
+    /// Help or the version, for stdout.
+    Text(String),
+    /// A mistake.
+    Mistake {
+        /// Whether JSON was asked for.
+        json: bool,
+        /// In clap's words.
+        failure: Failure,
+    },
+}
+
+impl Early {
+    /// Says it; the exit code.
+    pub(crate) fn exit(self) -> ExitCode {
+        match self {
+            Self::Text(text) => {
+                // Help that nobody reads is no failure.
+                drop(std::io::stdout().write_all(text.as_bytes()));
+                ExitCode::SUCCESS
+            }
+            Self::Mistake { json, failure } => failure.report(json),
+        }
+    }
+}
+
+/// Reads what was typed.
+pub(crate) fn parse(typed: impl IntoIterator<Item = OsString>) -> Result<Args, Early> {
+    let typed: Vec<OsString> = typed.into_iter().collect();
+    Args::try_parse_from(&typed).map_err(|error| {
+        if !error.use_stderr() {
+            return Early::Text(error.to_string());
+        }
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        Early::Mistake {
+            json: typed.iter().any(|arg| arg == "--json"),
+            failure: Failure::Usage(text.trim_end().to_owned()),
+        }
+    })
+}

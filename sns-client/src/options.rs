@@ -1,0 +1,200 @@
+//! [`Options`]: where the routers are, who the caller is, how long a call may take.
+
+use std::time::Duration;
+
+use http::Uri;
+
+use crate::client::Client;
+use crate::error::{Error, Reason, Result};
+
+/// Where a router listens unless told otherwise.
+pub const DEFAULT_ROUTER: &str = "127.0.0.1:7400";
+/// The port of a router address that names none.
+const DEFAULT_PORT: u16 = 7400;
+/// Routers beyond these are a mistake: each is asked at each failover.
+const ROUTERS_MAX: usize = 16;
+
+/// How to connect: the user, the routers, the time a call may take.
+///
+/// ```no_run
+/// # async fn example() -> sns_client::Result<()> {
+/// use std::time::Duration;
+/// use sns_client::Options;
+///
+/// let alice = Options::new("alice")
+///     .routers(["127.0.0.1:7400", "http://127.0.0.1:7500"])
+///     .deadline(Duration::from_secs(5))
+///     .connect()
+///     .await?;
+/// # let _ = alice; Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) user: String,
+    routers: Vec<String>,
+    pub(crate) deadline: Duration,
+    pub(crate) try_limit: Duration,
+    pub(crate) hedge_after: Duration,
+}
+
+impl Options {
+    /// For this user, through the router at [`DEFAULT_ROUTER`].
+    ///
+    /// The name is checked by the server when [`connect`](Self::connect) logs in: ASCII letters,
+    /// digits and `_`, at most 32; capitals count as small letters.
+    pub fn new(user: impl Into<String>) -> Self {
+        Self {
+            user: user.into(),
+            routers: vec![DEFAULT_ROUTER.to_owned()],
+            deadline: Duration::from_secs(10),
+            try_limit: Duration::from_secs(1),
+            hedge_after: Duration::from_millis(250),
+        }
+    }
+
+    /// The routers, as `host:port` or `http://host:port` (without a port: 7400); 1 to 16. All know
+    /// the same servers, and any one of them will do: those that are dead are passed over.
+    #[must_use]
+    pub fn routers<I>(mut self, routers: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.routers = routers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How long a call may take in all, tries and waits included; 10 s unless set.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long one server may take before the call goes on to another; 1 s unless set. A call
+    /// that got no answer from two servers gives the next ones longer.
+    #[must_use]
+    pub fn try_limit(mut self, limit: Duration) -> Self {
+        self.try_limit = limit;
+        self
+    }
+
+    /// How long a *read* waits for one server before a second one is asked too and the first
+    /// answer taken; 250 ms unless set.
+    #[must_use]
+    pub fn hedge_after(mut self, wait: Duration) -> Self {
+        self.hedge_after = wait;
+        self
+    }
+
+    /// Asks a router for servers, logs in and returns the handle, as [`Client::connect`].
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect(self) -> Result<Client> {
+        Client::connect(self).await
+    }
+
+    /// The routers as `host:port`, checked.
+    pub(crate) fn checked_routers(&self) -> Result<Vec<String>> {
+        if !(1..=ROUTERS_MAX).contains(&self.routers.len()) {
+            return Err(Error::new(
+                Reason::Unspecified,
+                format!(
+                    "{} routers given: 1 to {ROUTERS_MAX} will do",
+                    self.routers.len()
+                ),
+            )
+            .into_invalid());
+        }
+        self.routers.iter().map(|text| router(text)).collect()
+    }
+}
+
+/// `host:port` of a router, given with or without `http://` and port.
+fn router(text: &str) -> Result<String> {
+    let wrong = |why: &str| {
+        Error::new(
+            Reason::Unspecified,
+            format!("{text:?} is no router address ({why}): write HOST:PORT or http://HOST:PORT"),
+        )
+        .into_invalid()
+    };
+    let text = text.trim();
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    let uri: Uri = full.parse().map_err(|_| wrong("it does not parse"))?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(wrong("TLS is not supported")),
+        _ => return Err(wrong("unknown scheme")),
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(wrong("a path is of no use"));
+    }
+    let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(wrong("no plain host"));
+    }
+    // `port_u16` has no word for a port that is none.
+    let port = match authority.as_str().strip_prefix(authority.host()) {
+        None | Some("") => DEFAULT_PORT,
+        Some(rest) => {
+            let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
+            port.ok_or_else(|| wrong("no such port"))?
+        }
+    };
+    Ok(format!("{}:{port}", authority.host()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn router_addresses_come_with_and_without_scheme_and_port() {
+        for (text, address) in [
+            ("127.0.0.1:7400", "127.0.0.1:7400"),
+            ("http://127.0.0.1:7401", "127.0.0.1:7401"),
+            ("http://127.0.0.1:7401/", "127.0.0.1:7401"),
+            (" localhost ", "localhost:7400"),
+            ("http://feed.example", "feed.example:7400"),
+            ("[::1]:7400", "[::1]:7400"),
+            ("http://[::1]", "[::1]:7400"),
+        ] {
+            assert_eq!(router(text).expect(text), address);
+        }
+    }
+
+    #[test]
+    fn what_is_no_router_address_is_refused() {
+        for text in [
+            "",
+            "http://",
+            "https://127.0.0.1:7400",
+            "ftp://x:1",
+            "127.0.0.1:99999",
+            "a b:1",
+            "http://x:1/path",
+            "http://x:1?q",
+            "user@x:1",
+            ":7400",
+        ] {
+            let error = router(text).expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+        }
+        let none: [&str; 0] = [];
+        Options::new("a")
+            .routers(none)
+            .checked_routers()
+            .expect_err("none");
+        Options::new("a")
+            .routers(vec!["x:1"; 17])
+            .checked_routers()
+            .expect_err("too many");
+    }
+}

@@ -1,0 +1,191 @@
+//! Carries a checked command out.
+
+use std::io::{self, Read as _};
+
+use futures_util::{Stream, TryStreamExt as _};
+use sns_client::{Client, Event, Options, Post, User};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::command::{Action, Checked, Part, Whom};
+use crate::output::{Failure, Output, say};
+use crate::{render, repl};
+
+/// The longest text in bytes; one byte more tells that it is too long.
+const TEXT_BYTES: u64 = 4_000;
+
+/// Runs the command to its end.
+pub(crate) fn run(checked: Checked) -> Result<(), Failure> {
+    // Two workers: the connections are served while a slow reader holds up stdout.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let end = runtime.block_on(Box::pin(carry_out(checked)));
+    // A thread may still wait for a line that nobody needs.
+    runtime.shutdown_background();
+    end
+}
+
+async fn carry_out(checked: Checked) -> Result<(), Failure> {
+    let Checked {
+        user,
+        routers,
+        json,
+        action,
+    } = checked;
+    // Before anything is connected: a text that is none needs no server.
+    let text = match &action {
+        Action::Post(None) => Some(text_of_stdin()?),
+        Action::Post(Some(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let client = Options::new(user).routers(routers).connect().await?;
+    let mut out = Output::new(matches!(action, Action::Watch { .. }));
+    match action {
+        Action::Follow(name) => {
+            let seq = client.follow(name.as_str()).await?;
+            out.line(&render::change(seq, &format!("following {name}"), json))?;
+        }
+        Action::Unfollow(name) => {
+            let seq = client.unfollow(name.as_str()).await?;
+            let told = format!("no longer following {name}");
+            out.line(&render::change(seq, &told, json))?;
+        }
+        Action::Post(_) => {
+            let post = client.post(text.unwrap_or_default()).await?;
+            let line = if json {
+                render::post(&post, true)
+            } else {
+                format!("posted {}", post.id)
+            };
+            out.line(&line)?;
+        }
+        Action::Delete(id) => {
+            let seq = client.delete(id).await?;
+            out.line(&render::change(seq, &format!("deleted {id}"), json))?;
+        }
+        Action::Profile(name, part) => {
+            let posts = client.posts_of(name).limit(page_size(part.limit));
+            let posts = match part.before {
+                Some(id) => posts.before(id),
+                None => posts,
+            };
+            print_posts(posts.stream(), &part, json, &mut out).await?;
+        }
+        Action::Timeline(part) => {
+            let posts = client.home().limit(page_size(part.limit));
+            let posts = match part.before {
+                Some(id) => posts.before(id),
+                None => posts,
+            };
+            print_posts(posts.stream(), &part, json, &mut out).await?;
+        }
+        Action::List(whom) => {
+            let mut users = Box::pin(users(&client, whom));
+            while let Some(user) = users.try_next().await? {
+                out.line(&render::user(&user, json))?;
+            }
+        }
+        Action::Watch { backlog } => watch(&client, backlog, json, &mut out).await?,
+        Action::Interactive => return Box::pin(repl::run(&client, json)).await,
+    }
+    out.finish()
+}
+
+/// Users of a kind, all pages of them.
+pub(crate) fn users(
+    client: &Client,
+    whom: Whom,
+) -> impl Stream<Item = sns_client::Result<User>> + Send + 'static {
+    let users = match whom {
+        Whom::All => client.users(),
+        Whom::Followers => client.followers(""),
+        Whom::Following => client.following(""),
+    };
+    users.stream()
+}
+
+/// Pages no larger than what is asked for. 0 would mean the default.
+fn page_size(limit: usize) -> usize {
+    limit.clamp(1, 200)
+}
+
+async fn print_posts(
+    posts: impl Stream<Item = sns_client::Result<Post>>,
+    part: &Part,
+    json: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut posts = Box::pin(posts);
+    for _ in 0..part.limit {
+        let Some(post) = posts.try_next().await? else {
+            break;
+        };
+        out.line(&render::post(&post, json))?;
+    }
+    Ok(())
+}
+
+async fn watch(
+    client: &Client,
+    backlog: usize,
+    json: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut timeline = client.timeline().backlog(backlog).open().await?;
+    loop {
+        let event = tokio::select! {
+            event = timeline.next() => event,
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        };
+        match event {
+            Some(event) => {
+                let event = event?;
+                if let Some(notice) = notice(&event) {
+                    say(&notice);
+                } else if let Some(line) = data(&event, json) {
+                    out.line(&line)?;
+                }
+            }
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What of an event goes to stdout.
+pub(crate) fn data(event: &Event, json: bool) -> Option<String> {
+    match event {
+        Event::Post(post) => Some(render::post(post, json)),
+        Event::Deleted { id, .. } => Some(render::deleted(*id, json)),
+        _ => None,
+    }
+}
+
+/// What of an event is worth a short notice.
+pub(crate) fn notice(event: &Event) -> Option<String> {
+    match event {
+        Event::Lost { server, .. } if server.is_empty() => {
+            Some("no server answers; still trying".to_owned())
+        }
+        Event::Lost { server, .. } => Some(format!("lost {}", render::escape(server))),
+        Event::Resumed { server, .. } => Some(format!("going on at {}", render::escape(server))),
+        _ => None,
+    }
+}
+
+fn text_of_stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    io::stdin()
+        .lock()
+        .take(TEXT_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > TEXT_BYTES {
+        return Err(Failure::Text(format!(
+            "the text on stdin is too long: {TEXT_BYTES} bytes at most"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::Text("the text on stdin is not UTF-8".to_owned()))
+}

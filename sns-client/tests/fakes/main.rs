@@ -1,0 +1,7 @@
+//! The library and `sns` against servers that fail on demand.
+
+mod calls;
+mod cli;
+mod fake;
+mod pages;
+mod streams;
