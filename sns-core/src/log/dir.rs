@@ -42,6 +42,8 @@ mod options;
 mod read;
 mod recovery;
 mod segment;
+#[cfg(any(test, feature = "test-util"))]
+pub mod sim;
 mod trim;
 mod verify;
 mod walk;

@@ -144,7 +144,7 @@ fn wait(shared: &Shared, file: &dyn DiskFile, identity: Identity) -> Result<(), 
                 began.elapsed()
             )));
         }
-        if tries >= 64 {
+        if tries >= 64 && shared.options.background {
             watch
                 .get_or_insert_with(|| Watch::new(shared, file))
                 .look(shared, file, identity);

@@ -197,10 +197,7 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
     let recorded = open_commit(shared, chain.id)?;
     let last = chain.last();
     let tip = check_last(shared, &chain, recorded.unwrap_or_default())?;
-    if !shared.options.lacks(Step::FirstUseSyncDirectory) {
-        disk.sync_dir()
-            .map_err(|e| refused(disk, "syncing", "", e))?;
-    }
+    sync_dir(shared)?;
     let end = tip.position.next - 1;
     debug_assert!(end + 1 >= last.first && end >= shared.commit.known());
     if recorded != Some(end) {
@@ -211,6 +208,17 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
     }
     shared.head_is(chain.head);
     Ok(tip)
+}
+
+/// Makes the names of all segments durable, as each process does before it raises `commit` in one
+/// (rule R4).
+fn sync_dir(shared: &Shared) -> Result<(), Error> {
+    if shared.options.lacks(Step::FirstUseSyncDirectory) {
+        return Ok(());
+    }
+    let disk = &*shared.disk;
+    disk.sync_dir()
+        .map_err(|e| refused(disk, "syncing", "", e))
 }
 
 /// Makes the first segment of a new log.
@@ -244,9 +252,15 @@ fn make(shared: &Shared) -> Result<Chain, Error> {
 /// Opens `commit`, made if it is missing; what it says, `None` if nothing.
 fn open_commit(shared: &Shared, id: LogId) -> Result<Option<u64>, Error> {
     let disk = &*shared.disk;
-    let file = disk
-        .open(commit::NAME, Access::Create)
-        .map_err(|e| refused(disk, "opening", commit::NAME, e))?;
+    let opening = |e| refused(disk, "opening", commit::NAME, e);
+    let file = match disk.open(commit::NAME, Access::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Its name is a witness that there was a segment: that one's name goes first.
+            sync_dir(shared)?;
+            disk.open(commit::NAME, Access::Create).map_err(opening)?
+        }
+        other => other.map_err(opening)?,
+    };
     let record =
         commit::read(disk, &*file).map_err(|e| failed(disk, "reading", commit::NAME, e))?;
     shared.commit.set_file(Some(file));
