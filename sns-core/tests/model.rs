@@ -1,5 +1,7 @@
 //! `Sns` against a plain model in memory, over random sequences of everything a user can do.
 
+#![allow(clippy::unwrap_used, reason = "this is test code")]
+
 #[path = "support/bench.rs"]
 mod bench;
 

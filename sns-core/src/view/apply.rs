@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::deletion::{self, Deletion, Deletions};
 use super::keys::follow::Edge;
-use super::keys::post::{Block, BlockPost};
+use super::keys::post::BlockPost;
 use super::keys::request::{self, Request, Requests};
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, Stored, UserNo, Value};
@@ -176,10 +176,6 @@ impl Apply<'_> {
         let record = UserRecord {
             name,
             created_at_ms,
-            newest: Seq::ZERO,
-            newest_block: 0,
-            blocks: 0,
-            posts: 0,
             following: 0,
             followers: 0,
         };
@@ -278,13 +274,8 @@ impl Apply<'_> {
     }
 
     fn create_post(&mut self, seq: Seq, no: UserNo, text: &Text) -> Result<Outcome, Error> {
-        let mut record = self.record(no)?;
-        if let Some(last) = record.blocks.checked_sub(1) {
-            self.read(|m| {
-                m.need::<Block>(super::keys::post::key(no, last))
-                    .map(|_| ())
-            })?;
-        }
+        let name = self.record(no)?.name;
+        self.read(|m| posts::before_append(m, no))?;
         let created_at_ms = self.memory.meta.log_time_ms;
         let post = BlockPost {
             id: seq,
@@ -294,9 +285,7 @@ impl Apply<'_> {
         let meta = &mut self.memory.meta;
         meta.posts += 1;
         meta.digest = meta.digest.wrapping_add(digest::post(no, &post));
-        posts::append(self.memory, no, &mut record, post);
-        let name = record.name;
-        self.changed_user(no, |old| *old = record);
+        posts::append(self.memory, no, post);
         self.changes.push(Change::Posted {
             author: no,
             name,
@@ -313,12 +302,16 @@ impl Apply<'_> {
         no: UserNo,
         id: Seq,
     ) -> Result<Result<Outcome, Reason>, Error> {
-        let mut record = self.record(no)?;
-        let Some(spot) = self.read(|m| posts::find(m, no, &record, id))? else {
+        let author = self.read(|m| Ok(posts::author(m, no)?.cloned()))?;
+        let Some(author) = author else {
             return Ok(Err(Reason::PostNotFound));
         };
-        let next = if record.newest == id {
+        let Some(spot) = self.read(|m| posts::find(m, no, &author, id))? else {
+            return Ok(Err(Reason::PostNotFound));
+        };
+        let next = if author.newest == id {
             self.read(|m| spot.clone().older(m))?
+                .map(|next| next.post().id)
         } else {
             None
         };
@@ -329,8 +322,9 @@ impl Apply<'_> {
         })?;
 
         let gone = digest::post(no, spot.post());
-        posts::remove(self.memory, &mut record, &spot, next.as_ref());
-        self.changed_user(no, |old| *old = record);
+        // Nobody else holds on to it now, so that it is changed in place.
+        drop(author);
+        posts::remove(self.memory, &spot, next);
         let meta = &mut self.memory.meta;
         meta.posts -= 1;
         meta.digest = meta.digest.wrapping_sub(gone);

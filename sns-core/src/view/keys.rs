@@ -53,6 +53,7 @@ pub(crate) enum Family {
     Block = 4,
     Requests = 5,
     User = 6,
+    Author = 7,
 }
 
 impl Key {
@@ -76,6 +77,7 @@ impl Key {
             4 => Family::Block,
             5 => Family::Requests,
             6 => Family::User,
+            7 => Family::Author,
             _ => return None,
         };
         Some(Self {
@@ -169,6 +171,7 @@ values! {
     Block => post::Block,
     Requests => request::Requests,
     User => user::UserRecord,
+    Author => post::Author,
 }
 
 /// The three conversions that are the same for every family.
@@ -197,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn keys() -> impl Strategy<Value = Key> {
-        (1_u8..=6, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
+        (1_u8..=7, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
             let mut bytes = [0; KEY_BYTES];
             bytes[0] = family;
             bytes[1] = side;

@@ -4,8 +4,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use super::keys::deletion::{self, Deletions};
+use super::keys::post::Author;
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
@@ -84,38 +86,46 @@ pub(crate) fn follow_seq(
 /// An author whose posts a page merges, and from where on they count.
 struct Source<'a> {
     no: UserNo,
-    user: &'a UserRecord,
+    name: Username,
+    author: &'a Arc<Author>,
     since: Seq,
 }
 
-/// The reader's sources: all followees, and the reader.
-fn sources(
-    memory: &Memory,
-    reader: UserNo,
+/// The reader's sources: all followees, and the reader, if they have posts.
+fn sources<'a>(
+    memory: &'a Memory,
+    (reader, reader_name): (UserNo, &Username),
     since_follow: bool,
     own: bool,
-) -> Result<Vec<Source<'_>>, Miss> {
+) -> Result<Vec<Source<'a>>, Miss> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    let mut take = |no: UserNo, since: Seq| match memory.need::<UserRecord>(user::key(no)) {
-        Ok(user) if user.newest > since => found.push(Source { no, user, since }),
-        Ok(_) => {}
+    let mut take = |no: UserNo, name: &Username, since: Seq| match posts::author(memory, no) {
+        Ok(Some(author)) if author.newest > since => {
+            found.push(Source {
+                no,
+                name: *name,
+                author,
+                since,
+            });
+        }
+        Ok(_) | Err(Miss::Lost(_)) => {}
         Err(Miss::Fetch(mut keys)) => missing.append(&mut keys),
-        Err(Miss::Lost(key)) => missing.push(key),
     };
     edges::for_each(memory, edges::following(reader), |edge| {
-        take(edge.no, if since_follow { edge.seq } else { Seq::ZERO });
+        take(
+            edge.no,
+            &edge.name,
+            if since_follow { edge.seq } else { Seq::ZERO },
+        );
     })?;
     if own {
-        take(reader, Seq::ZERO);
+        take(reader, reader_name, Seq::ZERO);
     }
-    match missing.as_slice() {
-        [] => Ok(found),
-        // What is in memory and still missing, sled has lost.
-        keys => Err(keys
-            .iter()
-            .find(|key| memory.has(**key))
-            .map_or_else(|| Miss::Fetch(keys.to_vec()), |key| Miss::Lost(*key))),
+    if missing.is_empty() {
+        Ok(found)
+    } else {
+        Err(Miss::Fetch(missing))
     }
 }
 
@@ -155,12 +165,17 @@ pub(crate) fn home(
 ) -> Result<Part<Post>, ReadError> {
     let seq = memory.meta.applied;
     let reader_no = user_no(memory, reader)?;
-    let sources = sources(memory, reader_no, query.since_follow, !query.exclude_own)?;
+    let sources = sources(
+        memory,
+        (reader_no, reader),
+        query.since_follow,
+        !query.exclude_own,
+    )?;
     let below = Seq::from_u64(query.before.as_u64().saturating_sub(1));
     let mut heap: BinaryHeap<Candidate<'_>> = sources
         .into_iter()
         .map(|source| Candidate {
-            id: source.user.newest.min(below),
+            id: source.author.newest.min(below),
             spot: None,
             source,
         })
@@ -168,9 +183,9 @@ pub(crate) fn home(
     let mut items = Vec::with_capacity(query.limit);
     while let Some(Candidate { id, spot, source }) = heap.pop() {
         let next = match spot {
-            None => match posts::newest_below(memory, source.no, source.user, query.before) {
+            None => match posts::newest_below(memory, source.no, source.author, query.before) {
                 Ok(spot) => spot,
-                Err(miss) => return Err(ahead(memory, miss, heap, query.limit).into()),
+                Err(miss) => return Err(ahead(memory, miss, heap, query).into()),
             },
             Some(spot) => {
                 if items.len() == query.limit {
@@ -180,7 +195,7 @@ pub(crate) fn home(
                         seq,
                     });
                 }
-                items.push(shown(&source.user.name, &spot));
+                items.push(shown(&source.name, &spot));
                 spot.older(memory)?
             }
         };
@@ -204,17 +219,20 @@ pub(crate) fn home(
 
 /// Adds to a miss the rings that the page is likely to open next, so that a cold page is fetched in
 /// few rounds.
-fn ahead(memory: &Memory, miss: Miss, mut heap: BinaryHeap<Candidate<'_>>, limit: usize) -> Miss {
+fn ahead(
+    memory: &Memory,
+    miss: Miss,
+    mut heap: BinaryHeap<Candidate<'_>>,
+    query: &HomeQuery,
+) -> Miss {
     let Miss::Fetch(mut keys) = miss else {
         return miss;
     };
-    while keys.len() <= limit
-        && let Some(candidate) = heap.pop()
+    while keys.len() <= query.limit
+        && let Some(Candidate { spot, source, .. }) = heap.pop()
     {
-        let key = posts::newest_key(candidate.source.no, candidate.source.user);
-        if candidate.spot.is_none() && !memory.has(key) {
-            keys.push(key);
-        }
+        let key = posts::next_key(source.no, source.author, query.before);
+        keys.extend(key.filter(|key| spot.is_none() && !memory.has(*key)));
     }
     Miss::Fetch(keys)
 }
@@ -238,9 +256,11 @@ pub(crate) fn posts_of(
 ) -> Result<Part<Post>, ReadError> {
     let seq = memory.meta.applied;
     let no = user_no(memory, author)?;
-    let user = memory.need::<UserRecord>(user::key(no))?;
     let mut items = Vec::with_capacity(limit);
-    let mut next = posts::newest_below(memory, no, user, before)?;
+    let mut next = match posts::author(memory, no)? {
+        None => None,
+        Some(record) => posts::newest_below(memory, no, record, before)?,
+    };
     while let Some(spot) = next {
         if items.len() == limit {
             return Ok(Part {
@@ -311,14 +331,15 @@ pub(crate) fn missed(
     let seq = memory.meta.applied;
     let mut heap = BinaryHeap::new();
     let mut missing = Vec::new();
-    let sources = sources(memory, reader, true, !exclude_own)?;
+    let reader_name = memory.need::<UserRecord>(user::key(reader))?.name;
+    let sources = sources(memory, (reader, &reader_name), true, !exclude_own)?;
     let sources: Vec<_> = sources
         .into_iter()
-        .filter(|source| source.user.newest > after)
+        .filter(|source| source.author.newest > after)
         .collect();
     for (at, source) in sources.iter().enumerate() {
         let from = after.max(source.since);
-        match posts::oldest_above(memory, source.no, source.user, from) {
+        match posts::oldest_above(memory, source.no, source.author, from) {
             Ok(Some(spot)) => heap.push(Reverse((spot.post().id, at, Held(spot)))),
             Ok(None) => {}
             Err(Miss::Fetch(mut keys)) => missing.append(&mut keys),
@@ -334,8 +355,8 @@ pub(crate) fn missed(
             break;
         }
         let source = &sources[at];
-        items.push(Happening::Post(shown(&source.user.name, &spot)));
-        if let Some(spot) = spot.newer(memory, source.user.blocks)? {
+        items.push(Happening::Post(shown(&source.name, &spot)));
+        if let Some(spot) = spot.newer(memory, source.author)? {
             heap.push(Reverse((spot.post().id, at, Held(spot))));
         }
     }

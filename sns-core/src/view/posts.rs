@@ -1,26 +1,27 @@
-//! The posts of one author: finding a place in their blocks, and walking from it.
+//! The posts of one author: finding a place among them, and walking from it.
+//!
+//! Newest first they stand in the ring, then in the blocks from the last to the first.
 
 use std::sync::Arc;
 
-use super::keys::UserNo;
-use super::keys::post::{self, Block, BlockPost};
-use super::keys::user::UserRecord;
+use super::keys::post::{self, Author, Block, BlockPost, RING_POSTS, Run};
+use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
-use crate::limits::BLOCK_POSTS;
 use crate::seq::Seq;
 
 /// One post of an author, and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Spot {
     author: UserNo,
+    /// The number of the block; the ring counts as the one after the last.
     number: u32,
-    block: Arc<Block>,
+    run: Run,
     at: usize,
 }
 
 impl Spot {
     pub(crate) fn post(&self) -> &BlockPost {
-        &self.block.posts[self.at]
+        &self.run.posts()[self.at]
     }
 
     /// The next older post of the same author.
@@ -32,26 +33,58 @@ impl Spot {
         last_before(memory, self.author, self.number)
     }
 
-    /// The next newer post of the same author, who has `blocks` blocks.
-    pub(crate) fn newer(mut self, memory: &Memory, blocks: u32) -> Result<Option<Self>, Miss> {
-        if self.at + 1 < self.block.posts.len() {
+    /// The next newer post of the same author.
+    pub(crate) fn newer(
+        mut self,
+        memory: &Memory,
+        author: &Arc<Author>,
+    ) -> Result<Option<Self>, Miss> {
+        if self.at + 1 < self.run.posts().len() {
             self.at += 1;
             return Ok(Some(self));
         }
-        first_from(memory, self.author, self.number + 1, blocks)
+        first_from(memory, self.author, author, self.number + 1)
+    }
+
+    /// The key that holds it.
+    fn key(&self) -> Key {
+        match self.run {
+            Run::Ring(_) => post::author_key(self.author),
+            Run::Block(_) => post::block_key(self.author, self.number),
+        }
     }
 }
 
+/// What an author has posted; `None` = nothing ever.
+pub(crate) fn author(memory: &Memory, no: UserNo) -> Result<Option<&Arc<Author>>, Miss> {
+    memory.get(post::author_key(no))
+}
+
+fn block(memory: &Memory, no: UserNo, number: u32) -> Result<&Arc<Block>, Miss> {
+    memory.need(post::block_key(no, number))
+}
+
+fn ring(no: UserNo, author: &Arc<Author>, at: usize) -> Option<Spot> {
+    let there = at < author.ring.len();
+    let run = || Run::Ring(Arc::clone(author));
+    there.then(|| Spot {
+        author: no,
+        number: author.blocks,
+        run: run(),
+        at,
+    })
+}
+
 /// The last post of the blocks before `number`.
-fn last_before(memory: &Memory, author: UserNo, number: u32) -> Result<Option<Spot>, Miss> {
+fn last_before(memory: &Memory, no: UserNo, number: u32) -> Result<Option<Spot>, Miss> {
     for number in (0..number).rev() {
-        let block = memory.need::<Block>(post::key(author, number))?;
-        if !block.posts.is_empty() {
-            let at = block.posts.len() - 1;
+        let block = block(memory, no, number)?;
+        if let Some(at) = block.posts.len().checked_sub(1) {
+            let run = Run::Block(Arc::clone(block));
             return Ok(Some(Spot {
-                author,
+                author: no,
                 number,
-                block: Arc::clone(block),
+                run,
                 at,
             }));
         }
@@ -59,42 +92,43 @@ fn last_before(memory: &Memory, author: UserNo, number: u32) -> Result<Option<Sp
     Ok(None)
 }
 
-/// The first post of the blocks from `number` on.
+/// The first post of the blocks from `number` on, or of the ring.
 fn first_from(
     memory: &Memory,
-    author: UserNo,
+    no: UserNo,
+    author: &Arc<Author>,
     number: u32,
-    blocks: u32,
 ) -> Result<Option<Spot>, Miss> {
-    for number in number..blocks {
-        let block = memory.need::<Block>(post::key(author, number))?;
+    for number in number..author.blocks {
+        let block = block(memory, no, number)?;
         if !block.posts.is_empty() {
+            let run = Run::Block(Arc::clone(block));
             return Ok(Some(Spot {
-                author,
+                author: no,
                 number,
-                block: Arc::clone(block),
+                run,
                 at: 0,
             }));
         }
     }
-    Ok(None)
+    // What comes after the ring is nothing.
+    Ok(if number <= author.blocks {
+        ring(no, author, 0)
+    } else {
+        None
+    })
 }
 
 /// The last block whose first post is not after `id`: the one that holds `id` if any does.
-fn block_of(
-    memory: &Memory,
-    author: UserNo,
-    user: &UserRecord,
-    id: Seq,
-) -> Result<Option<(u32, Arc<Block>)>, Miss> {
-    // Most often it is the newest block; else a binary search over the blocks.
-    let (mut low, mut high) = (0, user.blocks);
-    let mut probe = user.blocks.saturating_sub(1);
+fn block_of(memory: &Memory, no: UserNo, blocks: u32, id: Seq) -> Result<Option<(u32, Run)>, Miss> {
+    // Most often it is the last block; else a binary search over the blocks.
+    let (mut low, mut high) = (0, blocks);
+    let mut probe = blocks.saturating_sub(1);
     let mut found = None;
     while low < high {
-        let block = memory.need::<Block>(post::key(author, probe))?;
+        let block = block(memory, no, probe)?;
         if block.first <= id {
-            found = Some((probe, Arc::clone(block)));
+            found = Some((probe, Run::Block(Arc::clone(block))));
             low = probe + 1;
         } else {
             high = probe;
@@ -107,32 +141,27 @@ fn block_of(
 /// The newest post of an author with an id below `before`.
 pub(crate) fn newest_below(
     memory: &Memory,
-    author: UserNo,
-    user: &UserRecord,
+    no: UserNo,
+    author: &Arc<Author>,
     before: Seq,
 ) -> Result<Option<Spot>, Miss> {
-    let none_below = user.newest == Seq::ZERO || before == Seq::ZERO;
-    if none_below {
+    if author.newest == Seq::ZERO || before == Seq::ZERO {
         return Ok(None);
     }
-    let found = if before > user.newest {
-        let number = user.newest_block;
-        Some((
-            number,
-            Arc::clone(memory.need::<Block>(post::key(author, number))?),
-        ))
-    } else {
-        block_of(memory, author, user, Seq::from_u64(before.as_u64() - 1))?
-    };
-    let Some((number, block)) = found else {
+    let in_ring = author.ring.partition_point(|post| post.id < before);
+    if in_ring > 0 {
+        return Ok(ring(no, author, in_ring - 1));
+    }
+    let last = Seq::from_u64(before.as_u64() - 1);
+    let Some((number, run)) = block_of(memory, no, author.blocks, last)? else {
         return Ok(None);
     };
-    match block.below(before) {
-        0 => last_before(memory, author, number),
+    match run.below(before) {
+        0 => last_before(memory, no, number),
         below => Ok(Some(Spot {
-            author,
+            author: no,
             number,
-            block,
+            run,
             at: below - 1,
         })),
     }
@@ -141,91 +170,127 @@ pub(crate) fn newest_below(
 /// The oldest post of an author with an id above `after`.
 pub(crate) fn oldest_above(
     memory: &Memory,
-    author: UserNo,
-    user: &UserRecord,
+    no: UserNo,
+    author: &Arc<Author>,
     after: Seq,
 ) -> Result<Option<Spot>, Miss> {
-    if user.newest <= after {
+    if author.newest <= after {
         return Ok(None);
     }
-    match block_of(memory, author, user, after)? {
-        None => first_from(memory, author, 0, user.blocks),
-        Some((number, block)) => {
-            let at = block.below(after.next());
-            if at < block.posts.len() {
-                Ok(Some(Spot {
-                    author,
-                    number,
-                    block,
-                    at,
-                }))
-            } else {
-                first_from(memory, author, number + 1, user.blocks)
-            }
-        }
+    // A post of the ring at or below `after` says that nothing above it stands in the blocks.
+    let in_ring = author.ring.partition_point(|post| post.id <= after);
+    if in_ring > 0 {
+        return Ok(ring(no, author, in_ring));
     }
+    let Some((number, run)) = block_of(memory, no, author.blocks, after)? else {
+        return first_from(memory, no, author, 0);
+    };
+    let at = run.below(after.next());
+    if at < run.posts().len() {
+        return Ok(Some(Spot {
+            author: no,
+            number,
+            run,
+            at,
+        }));
+    }
+    first_from(memory, no, author, number + 1)
 }
 
 /// The post with this id.
 pub(crate) fn find(
     memory: &Memory,
-    author: UserNo,
-    user: &UserRecord,
+    no: UserNo,
+    author: &Arc<Author>,
     id: Seq,
 ) -> Result<Option<Spot>, Miss> {
-    let Some((number, block)) = block_of(memory, author, user, id)? else {
-        return Ok(None);
-    };
-    let at = block.posts.binary_search_by_key(&id, |post| post.id).ok();
-    Ok(at.map(|at| Spot {
-        author,
-        number,
-        block,
-        at,
-    }))
+    let spot = newest_below(memory, no, author, id.next())?;
+    Ok(spot.filter(|spot| spot.post().id == id))
 }
 
-/// Adds a post with an id above all others of its author; the newest block is in memory.
-pub(crate) fn append(memory: &mut Memory, author: UserNo, user: &mut UserRecord, new: BlockPost) {
+/// What has to be read before [`append`].
+pub(crate) fn before_append(memory: &Memory, no: UserNo) -> Result<(), Miss> {
+    if let Some(author) = author(memory, no)?
+        && author.ring.len() >= RING_POSTS
+        && let Some(last) = author.blocks.checked_sub(1)
+    {
+        block(memory, no, last)?;
+    }
+    Ok(())
+}
+
+/// Adds a post with an id above all others of its author.
+pub(crate) fn append(memory: &mut Memory, no: UserNo, new: BlockPost) {
     let bytes = new.text.as_str().len() + size_of::<BlockPost>();
-    let (id, last) = (new.id, user.blocks.checked_sub(1));
-    let room = last.filter(|last| {
-        let block = memory.get::<Block>(post::key(author, *last));
-        block.is_ok_and(|block| block.is_some_and(|block| !block.is_full()))
-    });
-    let number = room.unwrap_or_else(|| {
-        let number = user.blocks;
-        let mut block = Block::new(id);
-        block.posts.reserve_exact(BLOCK_POSTS.min(4));
-        memory.put(post::key(author, number), block);
-        user.blocks += 1;
-        number
-    });
-    let block: &mut Block = memory
-        .change(post::key(author, number))
-        .expect("just looked at");
-    block.posts.push(new);
-    block.taken += 1;
-    user.newest = id;
-    user.newest_block = number;
-    user.posts += 1;
+    let key = post::author_key(no);
+    if !matches!(author(memory, no), Ok(Some(_))) {
+        memory.put(key, Author::default());
+    }
+    let author: &mut Author = memory.change(key).expect("it was read, or put, before");
+    author.newest = new.id;
+    author.posts += 1;
+    if author.ring.len() < RING_POSTS {
+        author.ring.push(new);
+    } else {
+        let full = std::mem::replace(&mut author.ring, vec![new]);
+        let blocks = author.blocks;
+        let added = move_into_blocks(memory, no, blocks, full);
+        let author: &mut Author = memory.change(key).expect("just changed");
+        author.blocks += added;
+    }
     memory.grew(bytes);
 }
 
+/// Moves a full ring into the last block, or a new one; returns how many were added.
+fn move_into_blocks(memory: &mut Memory, no: UserNo, blocks: u32, full: Vec<BlockPost>) -> u32 {
+    let bytes = full.iter().map(|post| post.text.as_str().len() + 64).sum();
+    memory.grew(bytes);
+    let taken = u16::try_from(full.len()).unwrap_or(u16::MAX);
+    let last = blocks.checked_sub(1);
+    let room = last.filter(|last| block(memory, no, *last).is_ok_and(|block| !block.is_full()));
+    if let Some(last) = room {
+        let block: &mut Block = memory
+            .change(post::block_key(no, last))
+            .expect("it was read before");
+        block.taken += taken;
+        block.posts.extend(full);
+        return 0;
+    }
+    let first = full[0].id;
+    memory.put(
+        post::block_key(no, blocks),
+        Block {
+            first,
+            taken,
+            posts: full,
+        },
+    );
+    1
+}
+
 /// Removes the post at `spot`; `next` = what then is the author's newest post, if `spot` was it.
-pub(crate) fn remove(memory: &mut Memory, user: &mut UserRecord, spot: &Spot, next: Option<&Spot>) {
-    let key = post::key(spot.author, spot.number);
+pub(crate) fn remove(memory: &mut Memory, spot: &Spot, next: Option<Seq>) {
     let id = spot.post().id;
-    let block: &mut Block = memory.change(key).expect("the spot was read from it");
-    block.posts.retain(|post| post.id != id);
-    user.posts -= 1;
-    if user.newest == id {
-        user.newest = next.map_or(Seq::ZERO, |next| next.post().id);
-        user.newest_block = next.map_or(0, |next| next.number);
+    let author: &mut Author = memory
+        .change(post::author_key(spot.author))
+        .expect("the spot was found through it");
+    author.posts -= 1;
+    if author.newest == id {
+        author.newest = next.unwrap_or_default();
+    }
+    if matches!(spot.run, Run::Ring(_)) {
+        author.ring.retain(|post| post.id != id);
+    } else {
+        let block: &mut Block = memory
+            .change(spot.key())
+            .expect("the spot was read from it");
+        block.posts.retain(|post| post.id != id);
     }
 }
 
-/// The key of the author's newest block, to fetch it ahead.
-pub(crate) fn newest_key(author: UserNo, user: &UserRecord) -> super::keys::Key {
-    post::key(author, user.newest_block)
+/// What a page reads next of an author, to fetch it ahead; `None` = it is in the ring.
+pub(crate) fn next_key(no: UserNo, author: &Author, before: Seq) -> Option<Key> {
+    let in_ring = author.ring.first().is_some_and(|oldest| oldest.id < before);
+    let last = author.blocks.checked_sub(1).filter(|_| !in_ring);
+    last.map(|last| post::block_key(no, last))
 }

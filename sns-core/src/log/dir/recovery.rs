@@ -217,8 +217,7 @@ fn sync_dir(shared: &Shared) -> Result<(), Error> {
         return Ok(());
     }
     let disk = &*shared.disk;
-    disk.sync_dir()
-        .map_err(|e| refused(disk, "syncing", "", e))
+    disk.sync_dir().map_err(|e| refused(disk, "syncing", "", e))
 }
 
 /// Makes the first segment of a new log.

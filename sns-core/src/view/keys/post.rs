@@ -1,7 +1,13 @@
-//! `Block`: up to 64 posts of one author, oldest first. The newest block is the ring that a home
-//! page merges; older ones are read when a page goes that far back.
+//! `Author` and `Block`: the posts of one author, oldest first.
 //!
-//! Key: family 4, side 0, the author's number, the number of the block (from 0, without holes).
+//! Keys: family 7 (`Author`), side 0, the author's number, 0: the newest posts, up to 8; the ring
+//! that a home page merges. Family 4 (`Block`), side 0, the author's number, the number of the
+//! block (from 0, without holes): 64 older posts, read when a page goes that far back.
+//!
+//! A post rewrites the small ring; eight of them move into the newest block at once. A block alone
+//! would be rewritten with every post, at thirty times the bytes.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +17,24 @@ use crate::post::Text;
 use crate::seq::Seq;
 use crate::view::digest::Facts;
 
-/// Posts of one author.
+/// Posts that the ring holds before they move into a block; a divisor of [`BLOCK_POSTS`].
+pub(crate) const RING_POSTS: usize = 8;
+
+/// What an author has posted, and the newest posts. Nobody who never posted has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Author {
+    /// The newest post that is there; zero = none. Exact, deletions included: the merge of a home
+    /// page relies on it.
+    pub(crate) newest: Seq,
+    /// Blocks so far; they are numbered from 0 without holes.
+    pub(crate) blocks: u32,
+    /// Posts that are there.
+    pub(crate) posts: u64,
+    /// The newest ones, ascending; all above those of the blocks.
+    pub(crate) ring: Vec<BlockPost>,
+}
+
+/// Older posts of one author.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block {
     /// The first post it ever held; stays when that post is deleted, so that blocks can be searched.
@@ -22,7 +45,7 @@ pub(crate) struct Block {
     pub(crate) posts: Vec<BlockPost>,
 }
 
-/// One post; its author is the owner of the block.
+/// One post; its author is the owner of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BlockPost {
     pub(crate) id: Seq,
@@ -31,25 +54,43 @@ pub(crate) struct BlockPost {
 }
 
 impl Block {
-    pub(crate) fn new(first: Seq) -> Self {
-        Self {
-            first,
-            taken: 0,
-            posts: Vec::new(),
-        }
-    }
-
     pub(crate) fn is_full(&self) -> bool {
         usize::from(self.taken) >= BLOCK_POSTS
+    }
+}
+
+/// Posts side by side: a ring, or a block; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) enum Run {
+    Ring(Arc<Author>),
+    Block(Arc<Block>),
+}
+
+impl Run {
+    /// Ascending.
+    pub(crate) fn posts(&self) -> &[BlockPost] {
+        match self {
+            Self::Ring(author) => &author.ring,
+            Self::Block(block) => &block.posts,
+        }
     }
 
     /// How many of its posts have an id below `id`.
     pub(crate) fn below(&self, id: Seq) -> usize {
-        self.posts.partition_point(|post| post.id < id)
+        self.posts().partition_point(|post| post.id < id)
     }
 }
 
-pub(crate) fn key(author: UserNo, block: u32) -> Key {
+pub(crate) fn author_key(author: UserNo) -> Key {
+    Key {
+        family: Family::Author,
+        side: 0,
+        a: author.0,
+        b: 0,
+    }
+}
+
+pub(crate) fn block_key(author: UserNo, block: u32) -> Key {
     Key {
         family: Family::Block,
         side: 0,
@@ -58,21 +99,37 @@ pub(crate) fn key(author: UserNo, block: u32) -> Key {
     }
 }
 
+fn weight(posts: &Vec<BlockPost>) -> usize {
+    let texts: usize = posts.iter().map(|post| post.text.as_str().len() + 16).sum();
+    posts.capacity() * size_of::<BlockPost>() + texts
+}
+
+fn facts(posts: &[BlockPost], key: Key, facts: &mut Facts) {
+    for post in posts {
+        facts.post(UserNo(key.a), post);
+    }
+}
+
+impl Stored for Author {
+    stored!(Author);
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + weight(&self.ring)
+    }
+
+    fn facts(&self, key: Key, to: &mut Facts) {
+        facts(&self.ring, key, to);
+    }
+}
+
 impl Stored for Block {
     stored!(Block);
 
     fn weight(&self) -> usize {
-        let texts: usize = self
-            .posts
-            .iter()
-            .map(|post| post.text.as_str().len() + 16)
-            .sum();
-        size_of::<Self>() + self.posts.capacity() * size_of::<BlockPost>() + texts
+        size_of::<Self>() + weight(&self.posts)
     }
 
-    fn facts(&self, key: Key, facts: &mut Facts) {
-        for post in &self.posts {
-            facts.post(UserNo(key.a), post);
-        }
+    fn facts(&self, key: Key, to: &mut Facts) {
+        facts(&self.posts, key, to);
     }
 }

@@ -5,7 +5,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Key, Stored, UserNo, stored};
-use crate::seq::Seq;
 use crate::user::Username;
 use crate::view::digest::Facts;
 
@@ -15,15 +14,6 @@ pub(crate) struct UserRecord {
     pub(crate) name: Username,
     /// Log time of the command that made the user.
     pub(crate) created_at_ms: u64,
-    /// The newest post that is there; zero = none. Exact, deletions included: the merge of a home
-    /// page relies on it.
-    pub(crate) newest: Seq,
-    /// The block that holds `newest`.
-    pub(crate) newest_block: u32,
-    /// Blocks of posts so far; they are numbered from 0 without holes.
-    pub(crate) blocks: u32,
-    /// Posts that are there.
-    pub(crate) posts: u64,
     pub(crate) following: u32,
     pub(crate) followers: u32,
 }
