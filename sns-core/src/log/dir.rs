@@ -44,6 +44,8 @@ mod recovery;
 mod segment;
 #[cfg(any(test, feature = "test-util"))]
 pub mod sim;
+#[cfg(test)]
+mod tests;
 mod trim;
 mod verify;
 mod walk;
@@ -210,6 +212,14 @@ impl DirLog {
                 doing: format!("making {}", dir.display()),
                 source,
             })?;
+        }
+        if !options.create {
+            // Not even the lock is made where nothing is.
+            let disk = RealDisk::new(dir);
+            let names = disk.list().map_err(|e| failed(&disk, "opening", "", e))?;
+            if names.is_empty() {
+                return Err(recovery::no_log(&disk));
+            }
         }
         let nodes = dir.parent().unwrap_or(dir).join("nodes");
         let events = options.file_events.then(|| dir.join(commit::NAME));

@@ -57,6 +57,19 @@ impl Reader {
         }
     }
 
+    /// How many places are remembered in the front segment, and where the last read ended.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> (usize, Option<u64>) {
+        let marks = self
+            .segments
+            .front()
+            .map_or(0, |segment| segment.marks.len());
+        (
+            marks,
+            self.cursors.front().map(|(_, position)| position.next),
+        )
+    }
+
     /// Entries `from..tail`, as the trait says; `from < tail`, and below the tail all is durable.
     /// With `open_end` the end of the log is no damage.
     pub(super) fn read(
@@ -102,6 +115,9 @@ impl Reader {
                     });
                     continue;
                 }
+                // An empty segment has the name of the entry that is missing.
+                Ok(Walked::End) if before.next == first && open_end => break Ok(()),
+                Ok(Walked::End) if before.next == first => "the entry is missing",
                 Ok(Walked::End) => match self.open(shared, before.next) {
                     Ok(start) => {
                         first = before.next;

@@ -220,14 +220,19 @@ fn sync_dir(shared: &Shared) -> Result<(), Error> {
     disk.sync_dir().map_err(|e| refused(disk, "syncing", "", e))
 }
 
+/// There is none, and none may be made.
+pub(super) fn no_log(disk: &dyn Disk) -> Error {
+    Error::Io {
+        doing: format!("opening {}", disk.place("")),
+        source: io::Error::new(io::ErrorKind::NotFound, "there is no log here"),
+    }
+}
+
 /// Makes the first segment of a new log.
 fn make(shared: &Shared) -> Result<Chain, Error> {
     let disk = &*shared.disk;
     if !shared.options.create {
-        return Err(Error::Io {
-            doing: format!("opening {}", disk.place("")),
-            source: io::Error::new(io::ErrorKind::NotFound, "there is no log here"),
-        });
+        return Err(no_log(disk));
     }
     let header = Header {
         id: shared
@@ -376,10 +381,7 @@ pub(super) fn cut(shared: &Shared, tip: &mut Tip) -> io::Result<()> {
 pub(super) fn look(shared: &Shared) -> Result<Chain, Error> {
     let disk = &*shared.disk;
     let Some(chain) = Chain::read(shared)? else {
-        return Err(Error::Io {
-            doing: format!("opening {}", disk.place("")),
-            source: io::Error::new(io::ErrorKind::NotFound, "there is no log here"),
-        });
+        return Err(no_log(disk));
     };
     shared.set_id(chain.id, &chain)?;
     shared.head_is(chain.head);

@@ -93,10 +93,14 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, String> {
         }
     });
     let violation = world.state().model.violation.take();
-    let flipped = match violation {
-        Some(violation) => return Err(violation),
-        None => last_check(&world, &mut random, setup)?,
-    };
+    if let Some(violation) = violation {
+        return Err(violation);
+    }
+    let check = || last_check(&world, &mut random, setup);
+    let flipped = catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| {
+        let violation = world.state().model.violation.take();
+        Err(violation.unwrap_or_else(|| "a panic in the last check".into()))
+    })?;
     let state = world.state();
     Ok(Report {
         trace: state.trace,
@@ -353,15 +357,13 @@ fn last_check(world: &Arc<World>, random: &mut Random, setup: Setup) -> Result<b
         let machine = world.machine(0);
         let opened = setup.open(&machine);
         if let Some(index) = flipped {
-            let found = match opened {
-                Err(Error::Damaged { index: found, .. }) => Some(found),
-                _ => None,
+            let said = match opened {
+                Err(Error::Damaged { index: found, .. }) if found == index => return Ok(true),
+                Err(error) => error.to_string(),
+                Ok(_) => "nothing".into(),
             };
-            if found == Some(index) {
-                return Ok(true);
-            }
             return Err(format!(
-                "entry {index} is damaged, and opening said {opened:?}"
+                "entry {index} is damaged, and opening said: {said}"
             ));
         }
         let log = opened.map_err(|error| format!("the last opening: {error}"))?;

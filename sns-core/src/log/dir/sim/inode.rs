@@ -60,7 +60,7 @@ impl Inode {
     pub(super) fn set_len(&mut self, length: usize) {
         if length < self.cache.len() {
             let keep = length.div_ceil(SECTOR);
-            let partial = (length % SECTOR != 0).then_some(length / SECTOR);
+            let partial = (!length.is_multiple_of(SECTOR)).then_some(length / SECTOR);
             self.dirty.retain(|sector| *sector < keep);
             self.lost.retain(|(sector, _)| *sector < keep);
             // The rest of the last block is zeroed, and so it is written anew.

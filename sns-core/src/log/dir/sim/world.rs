@@ -36,6 +36,9 @@ pub(super) struct Rates {
     pub(super) go_on: u64,
 }
 
+/// No run needs so many calls: something goes round in circles.
+const CALLS_MAX: u64 = 200_000;
+
 #[derive(Debug, Default)]
 struct Process {
     /// Counts its lives.
@@ -237,7 +240,7 @@ impl World {
     /// Waits for the first turn of a process.
     pub(super) fn begin(&self, who: usize) {
         let mut state = self.state.lock();
-        while state.current != who {
+        while state.current != who && !state.stuck {
             self.turns[who].wait(&mut state);
         }
     }
@@ -249,6 +252,11 @@ impl World {
         state.schedule(who);
         let next = state.current;
         self.turns[next].notify_one();
+        if state.stuck {
+            self.turns.iter().for_each(|turn| {
+                turn.notify_one();
+            });
+        }
     }
 
     /// A new life of a process.
@@ -271,7 +279,7 @@ impl Machine {
     fn turn(&self, what: u8, a: u64, b: u64) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.world.state.lock();
         let alive = |state: &State| state.processes[self.who].life == self.life;
-        if alive(&state) {
+        if alive(&state) && !state.stuck {
             debug_assert_eq!(state.current, self.who);
             state.schedule(self.who);
             let next = state.current;
@@ -282,8 +290,9 @@ impl Machine {
                 }
             }
         }
-        if alive(&state) {
+        if alive(&state) && !state.stuck {
             state.calls += 1;
+            state.stuck |= state.calls > CALLS_MAX;
             state.note(self.who, what, a, b);
             state.weather(self.who);
             let doomed = state.rates.kill;
@@ -295,18 +304,17 @@ impl Machine {
         if alive(&state) && !state.stuck {
             return Ok(state);
         }
-        assert!(!state.stuck, "all processes wait for a lock");
-        drop(state);
-        self.die()
-    }
-
-    /// Ends the life of this process at once.
-    fn die<T>(&self) -> io::Result<T> {
-        if std::thread::panicking() {
-            // It unwinds already; what it closes on the way was closed by the kernel.
-            return Err(dead());
+        if state.stuck {
+            // Nobody would wake the others.
+            self.world.turns.iter().for_each(|turn| {
+                turn.notify_one();
+            });
+            state
+                .model
+                .fail("the processes do not come to an end".into());
         }
-        std::panic::resume_unwind(Box::new(Killed));
+        drop(state);
+        die()
     }
 
     fn file(&self, state: &mut State, inode: usize) -> Arc<dyn DiskFile> {
@@ -319,6 +327,15 @@ impl Machine {
             told: Mutex::new(state.inodes[inode].sample()),
         })
     }
+}
+
+/// Ends the life of this process at once.
+fn die<T>() -> io::Result<T> {
+    if std::thread::panicking() {
+        // It unwinds already; what it closes on the way was closed by the kernel.
+        return Err(dead());
+    }
+    std::panic::resume_unwind(Box::new(Killed));
 }
 
 impl Disk for Machine {
@@ -354,7 +371,7 @@ impl Disk for Machine {
         if !state.calm && state.random.rarely(rate) {
             state.kill(self.who);
             drop(state);
-            return self.die();
+            return die();
         }
         Ok(())
     }
@@ -417,7 +434,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.machine.turn(b'w', self.inode as u64, offset)?;
         let calm = state.calm;
-        let mut some = |state: &mut State| state.random.below(bytes.len() as u64 + 1) as usize;
+        let some = |state: &mut State| state.random.below(bytes.len() as u64 + 1) as usize;
         let rates = state.rates.clone();
         if !calm && state.random.rarely(rates.kill * 3) {
             // A write of one sector is not torn by a kill; a longer one may be.
@@ -430,7 +447,7 @@ impl DiskFile for SimFile {
             state.inodes[self.inode].write(&bytes[..part], offset as usize);
             state.kill(self.machine.who);
             drop(state);
-            return self.machine.die();
+            return die();
         }
         if !calm && state.random.rarely(rates.interrupt) {
             return Err(io::ErrorKind::Interrupted.into());
