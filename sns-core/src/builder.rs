@@ -32,6 +32,7 @@ pub struct SnsBuilder {
     rules: Rules,
     caught_up: bool,
     tiny_cache: Option<usize>,
+    scrub_rest: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl SnsBuilder {
             rules: Rules::default(),
             caught_up: true,
             tiny_cache: None,
+            scrub_rest: None,
         }
     }
 
@@ -101,6 +103,14 @@ impl SnsBuilder {
         self
     }
 
+    /// Begins a round of the scrub so many idle steps (of 20 ms) after the last one ended, rather
+    /// than ten minutes.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn scrub_rest(mut self, steps: u32) -> Self {
+        self.scrub_rest = Some(steps);
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -109,10 +119,12 @@ impl SnsBuilder {
     /// log is damaged, or the view cannot come back.
     pub fn open(self) -> Result<Sns> {
         self.settings.validate()?;
+        let defaults = view::Options::default();
         let options = view::Options {
             cache_bytes: self.tiny_cache.unwrap_or(self.settings.cache_bytes),
             rules: self.rules,
-            check: false,
+            scrub_rest: self.scrub_rest.unwrap_or(defaults.scrub_rest),
+            ..defaults
         };
         let (log, files, node, parts): (Arc<dyn Log>, _, _, _) = match self.place {
             Place::Memory(log) => {
@@ -124,7 +136,7 @@ impl SnsBuilder {
                     .with_source(e)
                 })?;
                 let path = dir.path().to_owned();
-                let files = ViewFiles::new(path, None, options, Some(dir));
+                let files = ViewFiles::new(path, None, options, None, Some(dir));
                 (
                     Arc::new(log),
                     files,
@@ -139,10 +151,11 @@ impl SnsBuilder {
                     data.node_dir(&node),
                     Some(data.snapshots_dir()),
                     options,
+                    Some(lock),
                     None,
                 );
                 let log = open_log(&data, &node, &files, &self.settings)?;
-                (log, files, node, Some((data, lock)))
+                (log, files, node, Some(data))
             }
         };
         let view = files.open(&*log)?;

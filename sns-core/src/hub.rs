@@ -58,6 +58,8 @@ pub(crate) struct Hub {
     open: AtomicUsize,
     /// All that was applied up to here was handed over.
     position: AtomicU64,
+    /// Counts the views that streams were read from: one that is rebuilt ends them all.
+    generation: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -137,11 +139,20 @@ impl Hub {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        for outlets in state.by_reader.values() {
-            for outlet in outlets {
-                outlet.to.close();
-            }
-        }
+        state.wake_all();
+    }
+
+    /// Ends all streams, because the view is of no use: what they were told of it is true, but they
+    /// cannot go on before another view has caught up.
+    pub(crate) fn reset(&self) {
+        let state = self.state.lock();
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        state.wake_all();
+    }
+
+    /// Which view streams are read from now; see [`Hub::reset`].
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// Takes a place among the open subscriptions.
@@ -169,11 +180,19 @@ impl Hub {
 }
 
 impl State {
+    fn wake_all(&self) {
+        for outlet in self.by_reader.values().flatten() {
+            outlet.to.close();
+        }
+    }
+
     fn hand_over(&mut self, change: &Change) {
         let author = match change {
             Change::Posted { author, .. } | Change::Deleted { author, .. } => *author,
             Change::Followed { user, followee } => {
-                let followers: Vec<_> = self.by_reader.get(user).into_iter().flatten().collect();
+                let Some(followers) = self.by_reader.get(user) else {
+                    return;
+                };
                 let watching = self.by_author.entry(*followee).or_default();
                 for outlet in followers {
                     if watching.iter().all(|other| other.id != outlet.id) {

@@ -1,5 +1,7 @@
 //! Reads of the embedded library: builders that end in `.page()`.
 
+use std::time::Instant;
+
 use crate::cursor;
 use crate::error::Result;
 use crate::limits;
@@ -7,6 +9,8 @@ use crate::post::{Post, User};
 use crate::seq::Seq;
 use crate::sns::Sns;
 use crate::user::Username;
+use crate::view::ReadError;
+use crate::view::memory::Memory;
 use crate::view::pages::{self, HomeQuery, Part, UserList};
 
 /// Some of what there is, and how to go on.
@@ -42,10 +46,18 @@ impl Common {
         }
     }
 
-    fn reach(&self) -> Result<()> {
-        self.sns
-            .replica()
-            .reach_blocking(self.at_least, self.linearizable, limits::WAIT)
+    /// Reads once the state asked for is reached.
+    fn read<T>(&self, read: impl Fn(&Memory) -> Result<T, ReadError>) -> Result<T> {
+        let replica = self.sns.replica();
+        let deadline = Instant::now() + limits::WAIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            replica.reach_blocking(self.at_least, self.linearizable, left)?;
+            // It may have stopped serving in between, for a new view in place of a damaged one.
+            if let Some(found) = replica.try_read(&read)? {
+                return Ok(found);
+            }
+        }
     }
 }
 
@@ -164,15 +176,15 @@ impl Home {
             self.reader, self.before
         );
         let before = begin(self.common.cursor.as_ref(), &query, self.before)?;
-        self.common.reach()?;
         let asked = HomeQuery {
             before,
             limit: self.common.limit,
             since_follow,
             exclude_own,
         };
-        let view = self.common.sns.replica().view();
-        let part = view.read(|memory| pages::home(memory, &self.reader, &asked))?;
+        let part = self
+            .common
+            .read(|memory| pages::home(memory, &self.reader, &asked))?;
         Ok(page_of_posts(part, &query))
     }
 }
@@ -210,10 +222,10 @@ impl PostsOf {
     pub fn page(&self) -> Result<Page<Post>> {
         let query = format!("posts {} {}", self.user, self.before);
         let before = begin(self.common.cursor.as_ref(), &query, self.before)?;
-        self.common.reach()?;
-        let view = self.common.sns.replica().view();
-        let part =
-            view.read(|memory| pages::posts_of(memory, &self.user, before, self.common.limit))?;
+        let limit = self.common.limit;
+        let part = self
+            .common
+            .read(|memory| pages::posts_of(memory, &self.user, before, limit))?;
         Ok(page_of_posts(part, &query))
     }
 }
@@ -246,10 +258,10 @@ impl Users {
             None => None,
             Some(token) => Some(Username::parse(&cursor::decode(&query, token)?)?),
         };
-        self.common.reach()?;
-        let view = self.common.sns.replica().view();
         let limit = self.common.limit;
-        let part = view.read(|memory| pages::users(memory, &self.list, after.as_ref(), limit))?;
+        let part = self
+            .common
+            .read(|memory| pages::users(memory, &self.list, after.as_ref(), limit))?;
         let last = part.items.last().filter(|_| part.more);
         let next = last.map(|user| cursor::encode(&query, user.username.as_str()));
         Ok(Page {

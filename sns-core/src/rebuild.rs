@@ -1,6 +1,6 @@
 //! [`ViewFiles`]: where a view lives, and how it comes back when it is of no use.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::data_dir::NodeLock;
 use crate::error::{Error, Reason, Result};
-use crate::log::{Log, LogId};
+use crate::log::{self, Log, LogId};
 use crate::view::snapshot::{self, SnapshotInfo};
 use crate::view::{self, Standing, View};
 
 /// How often a node says in its directory how far its view is.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// How the directory of a view is named while it is deleted.
+const GONE: &str = "view.gone-";
 
 /// The directories of one node's view.
 #[derive(Clone, Debug)]
@@ -28,8 +31,33 @@ struct Inner {
     snapshots: Option<PathBuf>,
     options: view::Options,
     noted: Mutex<Option<(Instant, u64)>>,
+    /// Nobody else may touch them.
+    _lock: Option<NodeLock>,
     /// Deletes the directory of a view that is not to be kept.
     _temporary: Option<tempfile::TempDir>,
+}
+
+/// Why a view does not stand on the log.
+enum Unfit {
+    /// It is of no use, but comes back from the log.
+    Useless(String),
+    /// The log lost what the view holds, or cannot be asked.
+    Refused(Error),
+}
+
+impl From<view::Error> for Unfit {
+    fn from(error: view::Error) -> Self {
+        match error {
+            view::Error::Full(_) => Self::Refused(error.into()),
+            error => Self::Useless(error.to_string()),
+        }
+    }
+}
+
+impl From<log::Error> for Unfit {
+    fn from(error: log::Error) -> Self {
+        Self::Refused(error.into())
+    }
 }
 
 /// `nodes/<node>/applied`: what this node's view declares durable.
@@ -65,6 +93,7 @@ impl ViewFiles {
         node_dir: PathBuf,
         snapshots: Option<PathBuf>,
         options: view::Options,
+        lock: Option<NodeLock>,
         temporary: Option<tempfile::TempDir>,
     ) -> Self {
         let noted = Mutex::default();
@@ -73,6 +102,7 @@ impl ViewFiles {
             snapshots,
             options,
             noted,
+            _lock: lock,
             _temporary: temporary,
         }))
     }
@@ -86,26 +116,47 @@ impl ViewFiles {
     }
 
     /// Opens the view, or brings it back when it is missing, damaged, of another log, or behind the
-    /// head of the log.
+    /// head of the log. After a power cut every stored byte is checked first.
     ///
     /// # Errors
-    /// `Damaged`: it cannot come back, because the log was trimmed and no snapshot is good.
+    /// `Damaged`: it cannot come back, because the log was trimmed and no snapshot is good; or the
+    /// log lost what the view holds.
     pub(crate) fn open(&self, log: &dyn Log) -> Result<View> {
-        let mut options = self.0.options.clone();
+        self.remove_leftovers();
         let boot = boot_id();
-        if let Ok(last) = fs::read_to_string(self.boot_file()) {
-            options.check |= boot.as_deref() != Some(last.trim());
+        let check = fs::read_to_string(self.boot_file())
+            .is_ok_and(|last| boot.as_deref() != Some(last.trim()));
+        // What this node wrote last is checked before the marker says that it was: the check itself
+        // may be interrupted.
+        if !check {
+            self.mark_running(boot.as_deref())?;
         }
-        let marker = self.boot_file();
-        fs::write(&marker, boot.unwrap_or_default())
-            .map_err(|e| io_failed("writing", &marker, e))?;
+        let view = self.open_checked(log, check)?;
+        if check {
+            self.mark_running(boot.as_deref())?;
+        }
+        Ok(view)
+    }
+
+    /// As [`ViewFiles::open`], in a process that had it open and lost it to the disk.
+    ///
+    /// # Errors
+    /// As [`ViewFiles::open`].
+    pub(crate) fn open_again(&self, log: &dyn Log) -> Result<View> {
+        self.open_checked(log, true)
+    }
+
+    fn open_checked(&self, log: &dyn Log, check: bool) -> Result<View> {
+        let mut options = self.0.options.clone();
+        options.check |= check;
         let existed = self.view_dir().exists();
         let found = View::open(&self.view_dir(), log.id(), &options)
-            .map_err(|error| error.to_string())
+            .map_err(Unfit::from)
             .and_then(|view| Self::fits(view, log));
         match found {
             Ok(view) => Ok(view),
-            Err(why) => {
+            Err(Unfit::Refused(error)) => Err(error),
+            Err(Unfit::Useless(why)) => {
                 if existed {
                     tracing::warn!(why, "the view is rebuilt from a snapshot and the log");
                 }
@@ -114,33 +165,63 @@ impl ViewFiles {
         }
     }
 
+    /// Notes that this node runs in this boot of the machine: on the disk before the view changes.
+    fn mark_running(&self, boot: Option<&str>) -> Result<()> {
+        let marker = self.boot_file();
+        fs::write(&marker, boot.unwrap_or_default())
+            .and_then(|()| File::open(&marker)?.sync_all())
+            .and_then(|()| File::open(&self.0.node_dir)?.sync_all())
+            .map_err(|e| io_failed("writing", &marker, e))
+    }
+
+    /// Old views whose deletion was interrupted.
+    fn remove_leftovers(&self) {
+        for entry in fs::read_dir(&self.0.node_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.file_name().to_string_lossy().starts_with(GONE) {
+                // If it stays, the next start tries again.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+
     /// Whether the view stands on this log: its last entry is the log's, and what follows is there.
-    fn fits(view: View, log: &dyn Log) -> Result<View, String> {
+    fn fits(view: View, log: &dyn Log) -> Result<View, Unfit> {
+        let useless = |why: String| Err(Unfit::Useless(why));
         let (index, crc) = view.resume();
-        let head = log.head().map_err(|e| e.to_string())?;
+        let head = log.head()?;
         let Some(crc) = crc else {
             return if head == 1 {
                 Ok(view)
             } else {
-                Err(format!("it is empty, and the log begins at entry {head}"))
+                useless(format!("it is empty, and the log begins at entry {head}"))
             };
         };
+        let tail = log.tail()?;
+        if index >= tail {
+            return Err(Unfit::Refused(Error::new(
+                Reason::Damaged,
+                format!(
+                    "the log ends before entry {tail}, and a view of it holds entry {index}: the \
+                     log lost entries that were durable; restore it from a backup"
+                ),
+            )));
+        }
         if index < head {
             return if view.standing().index + 1 == head {
                 Ok(view)
             } else {
-                Err(format!(
+                useless(format!(
                     "it ends at entry {index}, and the log begins at {head}"
                 ))
             };
         }
-        let record = log.read(index, 1).map_err(|e| e.to_string())?;
-        match record.first() {
+        match log.read(index, 1)?.first() {
             Some(record) if record.crc == crc => Ok(view),
-            Some(_) => Err(format!("its entry {index} is not the log's")),
-            None => Err(format!(
-                "it holds entry {index}, which the log does not have"
-            )),
+            _ => useless(format!("its entry {index} is not the log's")),
         }
     }
 
@@ -158,7 +239,8 @@ impl ViewFiles {
             }
             match self.load(&snapshot, log) {
                 Ok(view) => return Ok(view),
-                Err(why) => {
+                Err(Unfit::Refused(error)) => return Err(error),
+                Err(Unfit::Useless(why)) => {
                     tracing::warn!(why, path = %snapshot.path.display(), "a snapshot is of no use");
                     self.discard()?;
                 }
@@ -176,9 +258,9 @@ impl ViewFiles {
         Ok(View::open(&self.view_dir(), log.id(), &self.0.options)?)
     }
 
-    fn load(&self, snapshot: &SnapshotInfo, log: &dyn Log) -> Result<View, String> {
+    fn load(&self, snapshot: &SnapshotInfo, log: &dyn Log) -> Result<View, Unfit> {
         View::load(&self.view_dir(), &snapshot.path, log.id(), &self.0.options)
-            .map_err(|e| e.to_string())
+            .map_err(Unfit::from)
             .and_then(|view| Self::fits(view, log))
     }
 
@@ -194,14 +276,13 @@ impl ViewFiles {
             .collect()
     }
 
-    /// Moves the view out of the way and deletes it. The old database may still be open here: a new
-    /// one gets files of its own.
+    /// Moves the view out of the way and deletes it.
     fn discard(&self) -> Result<()> {
         let dir = self.view_dir();
         let gone = self
             .0
             .node_dir
-            .join(format!("view.gone-{:08x}", rand::random::<u32>()));
+            .join(format!("{GONE}{:08x}", rand::random::<u32>()));
         match fs::rename(&dir, &gone) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(io_failed("removing", &dir, e)),

@@ -24,11 +24,13 @@ use self::queue::Queue;
 use crate::clock::Clock;
 use crate::error::{Error, Reason, Result};
 use crate::hub::Hub;
+use crate::limits;
 use crate::log::Log;
 use crate::pending::Reply;
 use crate::rebuild::ViewFiles;
 use crate::seq::Seq;
-use crate::view::View;
+use crate::view::memory::Memory;
+use crate::view::{ReadError, View};
 
 /// What the applier does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,7 @@ pub(crate) struct Replica {
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
     view: RwLock<Arc<View>>,
+    /// After the view: they hold the lock of the node, and the view's database is theirs.
     files: ViewFiles,
     queue: Queue,
     /// Who waits for the outcomes of a batch that is being appended or applied.
@@ -129,7 +132,10 @@ impl Replica {
             let this = Arc::clone(&replica);
             let thread = std::thread::Builder::new()
                 .name(name.into())
-                .spawn(move || run(&this))
+                .spawn(move || {
+                    let _watch = Watch(&this);
+                    run(&this);
+                })
                 .map_err(|e| {
                     Error::new(Reason::Internal, format!("starting a thread: {e}")).with_source(e)
                 })?;
@@ -161,9 +167,60 @@ impl Replica {
         }
     }
 
-    /// Fails when nothing can be read here any more.
-    pub(crate) fn check_readable(&self) -> Result<()> {
-        self.check_serving()?.then_some(()).ok_or_else(starting)
+    /// Why nothing can be read here now.
+    pub(crate) fn why_unreadable(&self) -> Error {
+        self.check_serving().err().unwrap_or_else(starting)
+    }
+
+    /// Reads the view, if it serves; `None` = it does not, [`Replica::reach`] waits until it does.
+    ///
+    /// # Errors
+    /// Those of `read`; `Damaged`: it halted.
+    pub(crate) fn try_read<T>(
+        &self,
+        read: impl Fn(&Memory) -> Result<T, ReadError>,
+    ) -> Result<Option<T>> {
+        // In this order: a view that was put in another's place must have caught up.
+        let view = self.view();
+        if !self.check_serving()? {
+            return Ok(None);
+        }
+        match view.read(read) {
+            Ok(found) => found.map(Some),
+            Err(error) => {
+                self.view_failed(&view, &error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// As [`Replica::try_read`], for those who do not wait.
+    ///
+    /// # Errors
+    /// `Unavailable` (`STARTING`) too.
+    pub(crate) fn read<T>(&self, read: impl Fn(&Memory) -> Result<T, ReadError>) -> Result<T> {
+        self.try_read(read)?.ok_or_else(|| self.why_unreadable())
+    }
+
+    /// Nothing more is read from a view that gave back something else than it was given; the
+    /// applier rebuilds it.
+    fn view_failed(&self, view: &Arc<View>, error: &crate::view::Error) {
+        {
+            let mut health = self.health.lock();
+            let same = Arc::ptr_eq(view, &self.view.read());
+            if !same || !matches!(*health, Health::Serving | Health::Troubled(_)) {
+                return;
+            }
+            tracing::warn!(%error, node = self.node, "a read found the view damaged");
+            *health = Health::Starting;
+        }
+        self.log.wake();
+    }
+
+    /// The `seen` of a write whose client sent none: what was durable for certain before it came.
+    pub(crate) fn seen_now(&self) -> Seq {
+        let goal = self.goal.load(Ordering::Relaxed);
+        self.applied().max(Seq::new(goal, 0))
     }
 
     /// The seq that a read must reach to include all that was acknowledged before now.
@@ -278,10 +335,6 @@ impl Replica {
         self.draining.load(Ordering::Acquire)
     }
 
-    pub(crate) fn hub_closed(&self) -> bool {
-        self.is_draining()
-    }
-
     /// Drains, lets the threads finish what is queued, and writes out what is in memory.
     pub(crate) fn close(&self) {
         self.drain();
@@ -290,9 +343,14 @@ impl Replica {
             return;
         }
         let mut threads = threads.into_iter();
-        // The appender ends when the queue is empty; only then the applier may end.
+        // The appender ends when the queue is empty; only then the applier may end, and only when
+        // those who wait have their answers.
         if let Some(appender) = threads.next() {
             let _ = appender.join();
+        }
+        if !self.replies.lock().is_empty() {
+            // Past it, or when it halted: they are told that it cannot be told.
+            let _ = self.reach_blocking(Seq::ZERO, true, limits::WAIT);
         }
         self.stopping.store(true, Ordering::Release);
         self.log.wake();
@@ -300,16 +358,58 @@ impl Replica {
         for thread in threads {
             let _ = thread.join();
         }
-        self.view().close();
+        let view = self.view();
+        view.close();
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "closing the log");
         }
-        self.files.mark_clean();
+        match view.sync() {
+            Ok(()) => self.files.mark_clean(),
+            // The next start after a power cut checks it.
+            Err(error) => tracing::warn!(%error, "the view could not be synced"),
+        }
+    }
+
+    /// Serves, if `view` is still sound and its health is one that this mends.
+    fn recover(&self, view: &View, mends: impl Fn(&Health) -> bool) {
+        {
+            let mut health = self.health.lock();
+            // A reader marks the view first, then the health.
+            if !mends(&health) || view.check().is_err() {
+                return;
+            }
+            *health = Health::Serving;
+        }
+        self.moved.notify(usize::MAX);
+    }
+
+    /// After a thread of it died: nothing is taken any more, and whoever waits is told.
+    fn fall_silent(&self, error: &Error) {
+        tracing::error!(%error, node = self.node, "this replica stops serving");
+        self.set_health(Health::Halted(error.clone()));
+        self.queue.fail(error);
+        self.hub.reset();
+        applier::fail_waiting(self);
     }
 
     fn set_health(&self, health: Health) {
         *self.health.lock() = health;
         self.moved.notify(usize::MAX);
+    }
+}
+
+/// Lets nobody wait for a thread that died of a broken invariant.
+struct Watch<'a>(&'a Replica);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = std::thread::current().name().unwrap_or("").to_owned();
+            self.0.fall_silent(&Error::new(
+                Reason::Internal,
+                format!("the thread {name} panicked; this is a bug, please report it"),
+            ));
+        }
     }
 }
 

@@ -84,7 +84,10 @@ impl Sns {
             .collect();
         if let Some(older) = good.get(limits::SNAPSHOTS_KEPT - 1) {
             // Only what both can replace goes: an unreadable one must not cost the log.
-            snapshot::verify(&older.path)?;
+            if let Err(error) = snapshot::verify(&older.path) {
+                tracing::warn!(%error, "the log is not trimmed: the older snapshot is damaged");
+                return Ok(());
+            }
             log.trim_to(older.index)?;
             for old in good.iter().skip(limits::SNAPSHOTS_KEPT) {
                 if let Err(error) = fs::remove_file(&old.path) {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::builder::SnsBuilder;
-use crate::data_dir::{DataDir, NodeLock};
+use crate::data_dir::DataDir;
 use crate::error::Result;
 use crate::log::LogId;
 use crate::log::memory::MemoryLog;
@@ -41,7 +41,7 @@ pub struct Sns(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     replica: Arc<Replica>,
-    data: Option<(DataDir, NodeLock)>,
+    data: Option<DataDir>,
 }
 
 impl Drop for Inner {
@@ -125,7 +125,7 @@ impl Sns {
         SnsBuilder::over_memory(log)
     }
 
-    pub(crate) fn new(replica: Arc<Replica>, data: Option<(DataDir, NodeLock)>) -> Self {
+    pub(crate) fn new(replica: Arc<Replica>, data: Option<DataDir>) -> Self {
         Self(Arc::new(Inner { replica, data }))
     }
 
@@ -374,7 +374,6 @@ impl Sns {
     /// # }
     /// ```
     pub fn subscribe_with(&self, reader: &Username, options: Subscribe) -> Result<Subscription> {
-        self.replica().check_readable()?;
         Subscription::open(Arc::clone(self.replica()), reader, &options)
     }
 
@@ -408,7 +407,11 @@ impl Sns {
             Health::Halted(error) => (State::Halted, error.to_string()),
             _ if replica.is_draining() => (State::Draining, String::new()),
             Health::Starting => (State::Starting, String::new()),
-            Health::Serving => (State::Serving, replica.log.weakness().unwrap_or_default()),
+            Health::Serving => {
+                let weakness = replica.log.weakness();
+                let reason = weakness.or_else(|| replica.view().stuck());
+                (State::Serving, reason.unwrap_or_default())
+            }
             Health::Troubled(why) => (State::Serving, why),
         };
         Status {
@@ -439,7 +442,7 @@ impl Sns {
 
     /// The data directory; `None` for a log in memory.
     pub fn data_dir(&self) -> Option<&DataDir> {
-        self.0.data.as_ref().map(|(data, _)| data)
+        self.0.data.as_ref()
     }
 
     /// Which log this is a replica of.
@@ -453,7 +456,8 @@ impl Sns {
     }
 
     /// Drains, finishes what is queued, writes out what is in memory and stops the threads. Reads
-    /// go on, of a state that no longer moves; the node's name is free once the last clone is gone.
+    /// go on, of a state that no longer moves; the node's name is free once the last clone and the
+    /// last subscription are gone.
     /// Safe to repeat.
     pub fn close(&self) {
         self.replica().close();

@@ -60,6 +60,8 @@ pub enum EventKind {
 pub struct Subscription {
     replica: Arc<Replica>,
     _place: Place,
+    /// Of the hub when it was opened.
+    generation: u64,
     reader: UserNo,
     exclude_own: bool,
     /// Read from the view, not handed out yet.
@@ -81,7 +83,7 @@ impl Subscription {
         options: &Subscribe,
     ) -> Result<Self> {
         let place = replica.hub.enter()?;
-        let view = replica.view();
+        let generation = replica.hub.generation();
         let query = HomeQuery {
             before: Seq::MAX,
             limit: if options.after.is_some() {
@@ -92,7 +94,7 @@ impl Subscription {
             since_follow: options.since_follow,
             exclude_own: options.exclude_own,
         };
-        let (reader_no, backlog) = view.read(|memory| {
+        let (reader_no, backlog) = replica.read(|memory| {
             let no = pages::user_no(memory, reader)?;
             Ok((no, pages::home(memory, reader, &query)?))
         })?;
@@ -106,6 +108,7 @@ impl Subscription {
         Ok(Self {
             replica,
             _place: place,
+            generation,
             reader: reader_no,
             exclude_own: options.exclude_own,
             ready,
@@ -124,8 +127,9 @@ impl Subscription {
     /// The next event.
     ///
     /// # Errors
-    /// `Unavailable` (`SHUTTING_DOWN`): this process stops; resume elsewhere. `Damaged`: the view
-    /// cannot be read.
+    /// `Unavailable` (`SHUTTING_DOWN`): this process stops; (`STARTING`): its view is rebuilt. The
+    /// stream is over; resume elsewhere, or here a little later. Nothing was skipped. `Damaged`: the
+    /// replica halted.
     /// # Cancel safety
     /// Dropping the future loses nothing; call `next` again.
     pub async fn next(&mut self) -> Result<Event> {
@@ -178,44 +182,43 @@ impl Subscription {
     /// What can be told without waiting; `None` = wait for the live queue.
     fn step(&mut self) -> Result<Option<Event>> {
         loop {
-            while let Some(happening) = self.ready.pop_front() {
-                if let Some(event) = self.check(happening)? {
+            if self.replica.hub.generation() != self.generation {
+                return Err(self.replica.why_unreadable());
+            }
+            // Taken out only once it is decided on: an error must not skip it.
+            while let Some(happening) = self.ready.front() {
+                let event = self.check(happening)?;
+                self.ready.pop_front();
+                if let Some(event) = event {
                     self.told = self.told.max(event.seq);
                     return Ok(Some(event));
                 }
             }
-            if self.replica.hub_closed() {
-                return Err(shutting_down());
-            }
             match &self.live {
+                None if self.replica.is_draining() => return Err(shutting_down()),
                 None => {
                     self.read_on()?;
                     if self.live.is_some() && self.ready.is_empty() && !self.caught_up {
-                        self.caught_up = true;
-                        self.told = self.told.max(self.cursor);
-                        return Ok(Some(Event {
-                            seq: self.told,
-                            kind: EventKind::CaughtUp,
-                        }));
+                        return Ok(Some(self.catch_up()));
                     }
                 }
                 Some(live) => match live.from.try_recv() {
                     Ok(change) => self.take(change)?,
-                    Err(async_channel::TryRecvError::Empty) => {
-                        if self.caught_up {
-                            return Ok(None);
-                        }
-                        self.caught_up = true;
-                        self.told = self.told.max(self.cursor);
-                        return Ok(Some(Event {
-                            seq: self.told,
-                            kind: EventKind::CaughtUp,
-                        }));
-                    }
-                    // Overflowed: what is missing is read from the view.
+                    Err(async_channel::TryRecvError::Empty) if self.caught_up => return Ok(None),
+                    Err(async_channel::TryRecvError::Empty) => return Ok(Some(self.catch_up())),
+                    // It overflowed, and what is missing is read from the view; or it ends.
                     Err(async_channel::TryRecvError::Closed) => self.live = None,
                 },
             }
+        }
+    }
+
+    fn catch_up(&mut self) -> Event {
+        self.caught_up = true;
+        self.told = self.told.max(self.cursor);
+        Event {
+            seq: self.told,
+            kind: EventKind::CaughtUp,
         }
     }
 
@@ -224,7 +227,7 @@ impl Subscription {
     fn read_on(&mut self) -> Result<()> {
         let (reader, exclude_own, cursor) = (self.reader, self.exclude_own, self.cursor);
         let hub = &self.replica.hub;
-        let (part, live) = self.replica.view().read(|memory| {
+        let (part, live) = self.replica.read(|memory| {
             let part = pages::missed(memory, reader, cursor, exclude_own, READ)?;
             let live = if part.more {
                 None
@@ -267,8 +270,9 @@ impl Subscription {
                 let (reader, exclude_own) = (self.reader, self.exclude_own);
                 let told = self
                     .replica
-                    .view()
-                    .read(|memory| pages::concerns(memory, reader, author, exclude_own))?;
+                    .read(|memory| pages::concerns(memory, reader, author, exclude_own))
+                    // It was taken from the queue: the next step reads it from the view.
+                    .inspect_err(|_| self.live = None)?;
                 if !told {
                     return Ok(());
                 }
@@ -286,23 +290,23 @@ impl Subscription {
 
     /// Whether it is still told when its turn comes: the author must be followed now, by a follow
     /// older than the post. The backlog was chosen by the page's own rules.
-    fn check(&self, happening: Happening) -> Result<Option<Event>> {
+    fn check(&self, happening: &Happening) -> Result<Option<Event>> {
         match happening {
             Happening::Deleted { seq, post } => Ok(Some(Event {
-                seq,
-                kind: EventKind::Deleted(post),
+                seq: *seq,
+                kind: EventKind::Deleted(*post),
             })),
             Happening::Post(post) => {
                 let reader = self.reader;
                 let told = post.id <= self.backlog_end
-                    || self.replica.view().read(|memory| {
+                    || self.replica.read(|memory| {
                         let own = pages::user_no(memory, &post.author)? == reader;
                         let follow = pages::follow_seq(memory, reader, &post.author)?;
                         Ok(own || follow.is_some_and(|seq| seq < post.id))
                     })?;
                 Ok(told.then_some(Event {
                     seq: post.id,
-                    kind: EventKind::Post(post),
+                    kind: EventKind::Post(post.clone()),
                 }))
             }
         }

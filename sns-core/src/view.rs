@@ -6,7 +6,7 @@ mod codec;
 mod digest;
 mod edges;
 mod keys;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod pages;
 mod posts;
 mod scrub;
@@ -47,6 +47,12 @@ pub(crate) enum Error {
     /// The operating system refused.
     #[error("{0}")]
     Io(String),
+    /// The disk is full.
+    #[error("{0}")]
+    Full(String),
+    /// Another view takes its place just now.
+    #[error("the view is closed: it is brought back from a snapshot and the log")]
+    Closed,
     /// It differs from the digest that a checkpoint carries.
     #[error(
         "the view differs from the checkpoint of entry {index}: {ours:032x}, not {theirs:032x}"
@@ -74,7 +80,10 @@ impl From<Error> for CoreError {
     fn from(error: Error) -> Self {
         let reason = match &error {
             Error::Busy => Reason::Overloaded,
-            _ => Reason::Damaged,
+            Error::Full(_) => Reason::DiskFull,
+            Error::Io(_) => Reason::LogUnavailable,
+            Error::Closed => Reason::Starting,
+            Error::Damaged(_) | Error::Diverged { .. } | Error::Mismatch(_) => Reason::Damaged,
         };
         Self::new(reason, error.to_string())
     }
@@ -102,6 +111,8 @@ pub(crate) struct Options {
     pub(crate) rules: Rules,
     /// Check every stored byte before it is used: after a power cut.
     pub(crate) check: bool,
+    /// Idle steps of the writer between two rounds of the scrub.
+    pub(crate) scrub_rest: u32,
 }
 
 impl Default for Options {
@@ -110,6 +121,7 @@ impl Default for Options {
             cache_bytes: limits::CACHE_BYTES,
             rules: Rules::default(),
             check: false,
+            scrub_rest: scrub::REST_STEPS,
         }
     }
 }
@@ -129,7 +141,7 @@ impl View {
     /// Opens the view in `dir`, or makes an empty one of the log `log_id`.
     ///
     /// # Errors
-    /// All but `Io`: delete and rebuild it.
+    /// `Full`: try again when there is room. All others: delete and rebuild it.
     pub(crate) fn open(dir: &Path, log_id: LogId, options: &Options) -> Result<Self, Error> {
         Self::over(Store::open(dir)?, log_id, options)
     }
@@ -172,13 +184,16 @@ impl View {
         let mut memory = Memory::new(meta.clone(), options.cache_bytes);
         store.load_requests(&mut memory)?;
         let memory = Arc::new(RwLock::new(memory));
-        let writer = Writer::start(Arc::clone(&memory), store.clone(), meta)?;
+        // A checkpoint may be of the very entry at which this view was stored.
+        let known = meta.entry_done.then(|| (meta.applied.index(), meta.digest));
+        let scrub = scrub::Scrub::new(options.scrub_rest);
+        let writer = Writer::start(Arc::clone(&memory), store.clone(), meta, scrub)?;
         Ok(Self {
             memory,
             store,
             writer,
             rules: options.rules,
-            history: Mutex::default(),
+            history: Mutex::new(known.into_iter().collect()),
         })
     }
 
@@ -221,6 +236,32 @@ impl View {
     ) -> Result<(Vec<Applied>, Vec<Change>), Error> {
         self.writer.wait_for_room()?;
         let mut changes = Vec::new();
+        let outcomes = self
+            .apply_commands(index, crc, entry, &mut changes)
+            .inspect_err(|error| self.writer.fail(error.clone()))?;
+        self.writer.nudge();
+        self.note_digest(index);
+        for command in &entry.commands {
+            if let Intent::Checkpoint {
+                index,
+                digest,
+                digest_version,
+            } = command.intent
+                && digest_version == digest::VERSION
+            {
+                self.compare(index, digest)?;
+            }
+        }
+        Ok((outcomes, changes))
+    }
+
+    fn apply_commands(
+        &self,
+        index: u64,
+        crc: u32,
+        entry: &Entry,
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<Applied>, Error> {
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         let mut slots = (0_u16..).zip(&entry.commands).peekable();
         while slots.peek().is_some() {
@@ -237,9 +278,11 @@ impl View {
                     memory: &mut memory,
                     store: &self.store,
                     rules: self.rules,
-                    changes: &mut changes,
+                    changes,
                 }
-                .command(seq, command)?;
+                .command(seq, command);
+                // Before the writer can look: a command that failed half way is in here.
+                let applied = applied.inspect_err(|_| memory.abandon())?;
                 outcomes.push(applied);
                 let meta = &mut memory.meta;
                 meta.applied = seq;
@@ -257,25 +300,13 @@ impl View {
             memory.touch();
             memory.evict();
         }
-        self.writer.nudge();
-        self.note_digest(index);
-        for command in &entry.commands {
-            if let Intent::Checkpoint {
-                index,
-                digest,
-                digest_version,
-            } = command.intent
-                && digest_version == digest::VERSION
-            {
-                self.compare(index, digest)?;
-            }
-        }
-        Ok((outcomes, changes))
+        Ok(outcomes)
     }
 
     fn note_digest(&self, index: u64) {
         let digest = self.memory.read().meta.digest;
         let mut history = self.history.lock();
+        debug_assert!(history.back().is_none_or(|(last, _)| *last < index));
         history.push_back((index, digest));
         if history.len() > limits::DIGESTS_KEPT {
             history.pop_front();
@@ -299,19 +330,31 @@ impl View {
     /// Runs `read` over memory, fetching from sled what it misses.
     ///
     /// # Errors
-    /// Those of `read`; `Damaged` when sled does not give back what it was given.
+    /// Outside: sled does not give back what it was given; the view is marked as failed. Inside: what
+    /// `read` refused.
     pub(crate) fn read<T>(
         &self,
         read: impl Fn(&Memory) -> Result<T, ReadError>,
-    ) -> Result<T, CoreError> {
+    ) -> Result<Result<T, CoreError>, Error> {
+        self.try_read(read).inspect_err(|error| {
+            if !matches!(error, Error::Closed) {
+                self.writer.fail(error.clone());
+            }
+        })
+    }
+
+    fn try_read<T>(
+        &self,
+        read: impl Fn(&Memory) -> Result<T, ReadError>,
+    ) -> Result<Result<T, CoreError>, Error> {
         for _ in 0..LOAD_TRIES {
             let (keys, tickets) = {
                 let memory = self.memory.read();
                 memory.touch();
                 match read(&memory) {
-                    Ok(found) => return Ok(found),
-                    Err(ReadError::Refused(error)) => return Err(error),
-                    Err(ReadError::Miss(Miss::Lost(key))) => return Err(Error::lost(key).into()),
+                    Ok(found) => return Ok(Ok(found)),
+                    Err(ReadError::Refused(error)) => return Ok(Err(error)),
+                    Err(ReadError::Miss(Miss::Lost(key))) => return Err(Error::lost(key)),
                     Err(ReadError::Miss(Miss::Fetch(keys))) => {
                         let tickets: Vec<u64> =
                             keys.iter().map(|key| memory.ticket(*key)).collect();
@@ -327,6 +370,8 @@ impl View {
             for ((key, value), ticket) in keys.into_iter().zip(values).zip(tickets) {
                 memory.admit(key, value, ticket);
             }
+            // A replica that is only read from keeps its budget too.
+            memory.evict();
         }
         // What it needs is evicted as fast as it is fetched: hold on to the memory for once.
         let mut memory = self.memory.write();
@@ -334,12 +379,25 @@ impl View {
             match read(&memory) {
                 Ok(found) => break Ok(found),
                 Err(ReadError::Refused(error)) => break Err(error),
-                Err(ReadError::Miss(Miss::Lost(key))) => break Err(Error::lost(key).into()),
+                Err(ReadError::Miss(Miss::Lost(key))) => return Err(Error::lost(key)),
                 Err(ReadError::Miss(Miss::Fetch(keys))) => memory.load(&self.store, &keys)?,
             }
         };
         memory.evict();
-        found
+        Ok(found)
+    }
+
+    /// Fails when the view was found to be of no use; delete and rebuild it.
+    ///
+    /// # Errors
+    /// What was found.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.writer.check()
+    }
+
+    /// Why nothing goes to sled at the moment.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        self.writer.stuck()
     }
 
     /// Copies the view into `dir` while sled stands still at the end of an entry; memory goes on
@@ -357,9 +415,24 @@ impl View {
         result.recv().unwrap_or(Err(Error::Busy))
     }
 
-    /// Writes all there is to sled and ends the writer.
+    /// Writes all there is to sled, as long as it is sound, and ends the writer.
     pub(crate) fn close(&self) {
         self.writer.stop();
+    }
+
+    /// After [`View::close`]: brings what sled has to the disk, past the page cache.
+    ///
+    /// # Errors
+    /// Not all of it is there.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.check()?;
+        self.store.sync()
+    }
+
+    /// After [`View::close`]: closes the database, for another view in its place. Reads of what is
+    /// not in memory are told so.
+    pub(crate) fn release(&self) {
+        self.store.release();
     }
 }
 

@@ -123,15 +123,21 @@ impl Write {
     /// `Exhausted`, `Unavailable`, `Unknown`.
     pub fn create_user(mut self, user: &Username) -> Pending<UserMade> {
         let replica = self.sns.replica();
-        let (name, applied) = (*user, replica.applied());
-        match replica.view().read(|memory| pages::has_user(memory, &name)) {
-            Ok(true) => {
+        let name = *user;
+        // With the state that shows the user: `applied` follows it a little later.
+        let known = replica.try_read(|memory| {
+            let there = pages::has_user(memory, &name)?;
+            Ok(there.then_some(memory.meta.applied))
+        });
+        match known {
+            Ok(Some(Some(seq))) => {
                 return Pending::ready(Ok(UserMade {
                     created: false,
-                    seq: applied,
+                    seq,
                 }));
             }
-            Ok(false) => {}
+            // Unknown, or not to be told while the replica starts: the log decides.
+            Ok(Some(None) | None) => {}
             Err(error) => return Pending::ready(Err(error)),
         }
         self.request_id = None;
@@ -157,7 +163,7 @@ impl Write {
     ) -> Pending<T> {
         let replica = self.sns.replica();
         let refusal = Refusal::of(&intent);
-        let seen = self.seen.unwrap_or_else(|| replica.applied());
+        let seen = self.seen.unwrap_or_else(|| replica.seen_now());
         let command = Command {
             request_id: self.request_id,
             seen,

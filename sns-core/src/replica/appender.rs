@@ -1,19 +1,38 @@
 //! The appender: writes whatever has queued up as one entry. It never waits for company.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Replica;
 use super::queue::Queued;
 use crate::command::Entry;
 use crate::error::{Error, Reason};
+use crate::limits;
+
+/// Between two looks at what waits for the applier.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs until the queue is closed and empty.
 pub(super) fn run(replica: &Replica) {
     while let Some(taken) = replica.queue.take() {
+        wait_for_applier(replica);
         let batch = still_wanted(taken);
         if !batch.is_empty() {
             append(replica, batch);
         }
+    }
+}
+
+/// Bounds what is appended and not applied yet: while the applier is stuck, the queue fills up and
+/// refuses.
+fn wait_for_applier(replica: &Replica) {
+    use event_listener::Listener as _;
+    loop {
+        let listener = replica.moved.listen();
+        let waiting = replica.replies.lock().values().map(Vec::len).sum::<usize>();
+        if waiting <= limits::QUEUE_COMMANDS || replica.is_draining() {
+            return;
+        }
+        let _ = listener.wait_timeout(LOOK);
     }
 }
 

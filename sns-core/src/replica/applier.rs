@@ -29,7 +29,8 @@ enum Trouble {
 
 /// Runs until the replica stops.
 pub(super) fn run(replica: &Replica) {
-    // The entry up to which the view may hold parts already.
+    // The checkpoint for which the view was rebuilt last.
+    let mut diverged = None;
     while !replica.stopping.load(Ordering::Acquire) {
         match round(replica) {
             Ok(()) => {}
@@ -40,7 +41,15 @@ pub(super) fn run(replica: &Replica) {
                 }
                 pause(replica);
             }
-            Err(Trouble::View(error)) => rebuild(replica, &error),
+            Err(Trouble::View(error)) => {
+                if let view::Error::Diverged { index, .. } = error
+                    && diverged.replace(index) == Some(index)
+                {
+                    // Rebuilding it does not help: somebody else is wrong, or this program is.
+                    return halt(replica, error.into());
+                }
+                rebuild(replica, &error);
+            }
             Err(Trouble::Fatal(error)) => return halt(replica, error),
         }
     }
@@ -50,15 +59,11 @@ pub(super) fn run(replica: &Replica) {
 /// Waits for entries and applies what there is.
 fn round(replica: &Replica) -> Result<(), Trouble> {
     let view = replica.view();
+    view.check().map_err(Trouble::View)?;
     let standing = view.standing();
     let next = standing.index + 1;
     if standing.index >= replica.goal.load(Ordering::Relaxed) {
-        let mut health = replica.health.lock();
-        if matches!(*health, Health::Starting | Health::Troubled(_)) {
-            *health = Health::Serving;
-            drop(health);
-            replica.moved.notify(usize::MAX);
-        }
+        replica.recover(&view, |health| matches!(health, Health::Starting));
     }
     set_phase(replica, ApplyPhase::Idle);
     let tail = replica.log.wait(standing.index, WAIT).map_err(of_log)?;
@@ -66,10 +71,14 @@ fn round(replica: &Replica) -> Result<(), Trouble> {
         if tail < next {
             return Err(Trouble::Fatal(ran_ahead(standing.index, tail)));
         }
+        replica.recover(&view, |health| matches!(health, Health::Troubled(_)));
+        replica.files.note_applied(&standing, replica.log.id());
         return Ok(());
     }
     set_phase(replica, ApplyPhase::Applies);
-    for record in replica.log.read(next, READ_BYTES).map_err(of_log)? {
+    let records = replica.log.read(next, READ_BYTES).map_err(of_log)?;
+    replica.recover(&view, |health| matches!(health, Health::Troubled(_)));
+    for record in records {
         apply(replica, &view, &record)?;
         if replica.stopping.load(Ordering::Acquire) {
             break;
@@ -87,7 +96,10 @@ fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Tr
         .apply(record.index, record.crc, &entry)
         .map_err(Trouble::View)?;
     let applied = view.standing().applied;
-    replica.applied.store(applied.as_u64(), Ordering::Release);
+    // While a rebuilt view catches up, it stays where it was: nothing is read from it meanwhile.
+    replica
+        .applied
+        .fetch_max(applied.as_u64(), Ordering::AcqRel);
     replica.applied_entries.fetch_add(1, Ordering::Relaxed);
     replica.hub.publish(changes, applied);
     replica.moved.notify(usize::MAX);
@@ -118,20 +130,42 @@ fn ran_ahead(index: u64, tail: u64) -> Error {
     )
 }
 
-/// Puts a new view in the place of one that is of no use.
+/// Puts a new view in the place of one that is of no use. Nothing is read from it until it has
+/// caught up with all that was read from the old one.
 fn rebuild(replica: &Replica, why: &view::Error) {
     tracing::warn!(%why, node = replica.node, "the view is rebuilt from a snapshot and the log");
-    let goal = replica.log.tail().map_or(0, |tail| tail - 1);
+    let tail = replica.log.tail().map_or(0, |tail| tail - 1);
+    let goal = tail.max(replica.applied().index());
     replica.goal.fetch_max(goal, Ordering::Relaxed);
     replica.set_health(Health::Starting);
+    replica.hub.reset();
     fail_waiting(replica);
-    replica.view().close();
-    match replica.files.rebuild(&*replica.log) {
-        Ok(view) => *replica.view.write() = view.into(),
-        Err(error) if error.reason() == Reason::Damaged => halt(replica, error),
-        Err(error) => {
-            tracing::warn!(%error, "the view cannot be rebuilt now; trying again");
-            pause(replica);
+    let old = replica.view();
+    old.close();
+    old.release();
+    drop(old);
+    // Where only the disk failed, what is stored is sound.
+    let mut keep = matches!(why, view::Error::Io(_) | view::Error::Full(_));
+    while !replica.stopping.load(Ordering::Acquire) {
+        let made = if keep {
+            replica.files.open_again(&*replica.log)
+        } else {
+            replica.files.rebuild(&*replica.log)
+        };
+        keep = false;
+        match made {
+            Ok(view) => {
+                *replica.view.write() = view.into();
+                // What was appended meanwhile may be in the snapshot that was loaded: it is not
+                // applied again, and nobody would answer.
+                return fail_waiting(replica);
+            }
+            Err(error) if error.reason() == Reason::Damaged => return halt(replica, error),
+            Err(error) => {
+                tracing::warn!(%error, "the view cannot be rebuilt now; trying again");
+                fail_waiting(replica);
+                pause(replica);
+            }
         }
     }
 }
@@ -139,6 +173,7 @@ fn rebuild(replica: &Replica, why: &view::Error) {
 fn halt(replica: &Replica, error: Error) {
     tracing::error!(%error, node = replica.node, "this replica stops serving");
     replica.set_health(Health::Halted(error));
+    replica.hub.reset();
     fail_waiting(replica);
     // The queue goes on being emptied by the appender; nobody may wait for outcomes any more.
     while !replica.stopping.load(Ordering::Acquire) {
@@ -148,7 +183,7 @@ fn halt(replica: &Replica, error: Error) {
 }
 
 /// Whoever waits for an outcome will not get one here.
-fn fail_waiting(replica: &Replica) {
+pub(super) fn fail_waiting(replica: &Replica) {
     let waiting = std::mem::take(&mut *replica.replies.lock());
     for reply in waiting.into_values().flatten() {
         let _ = reply.send(Err(pending::unknown()));

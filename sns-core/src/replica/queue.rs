@@ -94,6 +94,21 @@ impl Queue {
         self.filled.notify_all();
     }
 
+    /// Takes no more commands, and refuses those that wait: nothing was written of them.
+    pub(super) fn fail(&self, error: &Error) {
+        let waiting = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.bytes = 0;
+            std::mem::take(&mut state.waiting)
+        };
+        self.len.store(0, Ordering::Relaxed);
+        self.filled.notify_all();
+        for queued in waiting {
+            let _ = queued.reply.send(Err(error.clone()));
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

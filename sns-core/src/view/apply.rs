@@ -371,7 +371,7 @@ impl Apply<'_> {
     fn remember(&mut self, new: Request) -> Result<(), Error> {
         let (first, next) = self.memory.meta.requests;
         if next - first >= self.rules.requests {
-            self.forget_oldest(first)?;
+            self.forget_oldest(first, new.seq)?;
         }
         let key = request::key(next / request::CHUNK);
         if next.is_multiple_of(request::CHUNK) {
@@ -389,9 +389,14 @@ impl Apply<'_> {
         Ok(())
     }
 
-    fn forget_oldest(&mut self, first: u64) -> Result<(), Error> {
+    /// `newest` is about to be remembered: it is the oldest one then, if there is no other.
+    fn forget_oldest(&mut self, first: u64, newest: Seq) -> Result<(), Error> {
         let oldest = self.remembered(first)?;
-        let second = self.remembered(first + 1)?;
+        let since = if first + 1 < self.memory.meta.requests.1 {
+            self.remembered(first + 1)?.seq
+        } else {
+            newest
+        };
         let key = request::key(first / request::CHUNK);
         if (first + 1).is_multiple_of(request::CHUNK) {
             self.memory.put(key, Value::Absent);
@@ -402,7 +407,7 @@ impl Apply<'_> {
         self.memory.forget(oldest.user, oldest.id);
         let meta = &mut self.memory.meta;
         meta.requests.0 = first + 1;
-        meta.requests_since = second.seq;
+        meta.requests_since = since;
         meta.digest = meta.digest.wrapping_sub(digest::request(&oldest));
         Ok(())
     }

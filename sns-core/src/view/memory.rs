@@ -17,6 +17,7 @@ use super::keys::{Key, Stored, UserNo, Value};
 use super::{Error, Store};
 use crate::command::RequestId;
 use crate::limits;
+use crate::seq::Seq;
 
 /// Bytes that a slot takes beside its value.
 const SLOT_BYTES: usize = 96;
@@ -46,6 +47,10 @@ pub(crate) struct Memory {
     changed_bytes: usize,
     /// The number of the batch that is being filled.
     batch: u64,
+    /// How far the last sealed batch came.
+    sealed: Seq,
+    /// A command failed half way: nothing of this may reach sled any more.
+    abandoned: bool,
     /// The last batch that sled has.
     written: u64,
     bytes: usize,
@@ -81,6 +86,8 @@ impl Memory {
     pub(crate) fn new(meta: Meta, budget: usize) -> Self {
         Self {
             slots: IndexMap::default(),
+            sealed: meta.applied,
+            abandoned: false,
             meta,
             requests: HashMap::default(),
             changed: IndexMap::default(),
@@ -200,9 +207,15 @@ impl Memory {
         self.changed.len() + 32 > limits::BATCH_KEYS || self.changed_bytes > limits::BATCH_BYTES / 2
     }
 
-    /// Whether anything changed since the last batch was sealed.
+    /// Whether anything was applied since the last batch was sealed; refusals count, or a log of
+    /// them would be read again at every start.
     pub(crate) fn has_changes(&self) -> bool {
-        !self.changed.is_empty()
+        !self.abandoned && (!self.changed.is_empty() || self.meta.applied != self.sealed)
+    }
+
+    /// Keeps what is here from reaching sled: a command failed half way.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
     }
 
     /// Closes the batch: its values stay as they are now, whatever is changed from here on.
@@ -221,6 +234,7 @@ impl Memory {
             values.push((key, slot.value.clone()));
         }
         self.changed_bytes = 0;
+        self.sealed = self.meta.applied;
         let number = self.batch;
         self.batch += 1;
         Batch {

@@ -13,7 +13,7 @@ use super::{Error, KEY_BYTES, Store};
 /// Keys of one step.
 const STEP_KEYS: usize = 64;
 /// Idle steps between the end of one round and the next: ten minutes at 20 ms each.
-const REST_STEPS: u32 = 30_000;
+pub(crate) const REST_STEPS: u32 = 30_000;
 
 /// One scrub, round after round.
 #[derive(Debug)]
@@ -21,19 +21,30 @@ pub(crate) struct Scrub {
     /// The first key that is not summed yet; `None` = at rest.
     cursor: Option<[u8; KEY_BYTES]>,
     sum: Facts,
+    /// Steps until the next round.
     rest: u32,
+    rest_steps: u32,
+    rounds: u64,
 }
 
 /// The first key after that of `Meta`.
 const FIRST: [u8; KEY_BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 impl Scrub {
-    pub(crate) fn new() -> Self {
+    /// Rests for `rest_steps` steps before each round.
+    pub(crate) fn new(rest_steps: u32) -> Self {
         Self {
             cursor: None,
             sum: Facts::default(),
-            rest: REST_STEPS,
+            rest: rest_steps,
+            rest_steps,
+            rounds: 0,
         }
+    }
+
+    /// Rounds that ended well.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds
     }
 
     /// Sums a few more keys; at the end of a round, checks.
@@ -44,11 +55,9 @@ impl Scrub {
         let Some(cursor) = self.cursor else {
             self.rest = self.rest.saturating_sub(1);
             if self.rest == 0 {
-                *self = Self {
-                    cursor: Some(FIRST),
-                    sum: Facts::default(),
-                    rest: REST_STEPS,
-                };
+                self.cursor = Some(FIRST);
+                self.sum = Facts::default();
+                self.rest = self.rest_steps;
             }
             return Ok(());
         };
@@ -57,6 +66,7 @@ impl Scrub {
             self.sum
                 .check(at.digest)
                 .map_err(|why| Error::Damaged(why.into()))?;
+            self.rounds += 1;
         }
         Ok(())
     }
@@ -100,7 +110,7 @@ fn sum_from(
     keys: usize,
     sum: &mut Facts,
 ) -> Result<Option<[u8; KEY_BYTES]>, Error> {
-    for (count, pair) in store.scan_raw(&from).enumerate() {
+    for (count, pair) in store.scan_raw(&from)?.enumerate() {
         let (raw, bytes) = pair?;
         let key = Key::from_bytes(&raw)
             .ok_or_else(|| Error::Damaged(format!("the unknown key {raw:02x?}")))?;

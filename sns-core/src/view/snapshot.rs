@@ -53,7 +53,14 @@ pub struct SnapshotInfo {
 
 fn io_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let what = format!("{doing} {}", path.display());
-    move |error| Error::Io(format!("{what}: {error}"))
+    move |error| match error.kind() {
+        io::ErrorKind::StorageFull => Error::Full(format!("{what}: {error}")),
+        // What the decoder finds wrong, and a file that ends too early.
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            Error::Damaged(format!("{what}: {error}"))
+        }
+        _ => Error::Io(format!("{what}: {error}")),
+    }
 }
 
 fn damaged(path: &Path, why: &str) -> Error {
@@ -83,16 +90,14 @@ pub(crate) fn write(
         to: file,
         hash: Xxh3::new(),
     });
-    for (count, pair) in store.scan_raw(&[]).enumerate() {
+    for (count, pair) in store.scan_raw(&[])?.enumerate() {
         let (key, value) = pair?;
         if count.is_multiple_of(256) && give_up() {
             return Err(Error::Busy);
         }
         write_pair(&mut body, &key, &value).map_err(failed)?;
     }
-    let Hashing { to: mut file, hash } = body
-        .finish()
-        .map_err(|e| Error::Io(format!("writing a snapshot: {e}")))?;
+    let Hashing { to: mut file, hash } = body.finish().map_err(|e| failed(e.into()))?;
     file.write_all(&hash.digest128().to_le_bytes())
         .map_err(failed)?;
     file.flush().map_err(failed)?;

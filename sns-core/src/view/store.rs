@@ -1,6 +1,12 @@
-//! [`Store`]: the sled database behind a view. sled's types stop here.
+//! [`Store`]: the sled database behind a view. sled's types stop here, and so do its panics: on some
+//! damage sled 0.34 does not return an error.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::keys::meta::{self, Meta};
 use super::keys::{Key, Stored as _, Value, request};
@@ -9,48 +15,104 @@ use super::{Error, codec};
 
 /// sled's own cache: small, because memory stands in front of it.
 const SLED_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// What must fit on a disk that was full before it counts as having room again.
+const ROOM_BYTES: usize = 1024 * 1024;
 
 /// One tree of keys and values, complete up to the seq in its `Meta`.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    db: sled::Db,
+    /// Empty once it was released: sled holds a lock on its files as long as it lives.
+    db: Arc<RwLock<Option<sled::Db>>>,
+    dir: Arc<PathBuf>,
 }
 
 impl From<sled::Error> for Error {
     fn from(error: sled::Error) -> Self {
         match error {
+            sled::Error::Io(error) if error.kind() == ErrorKind::StorageFull => {
+                Self::Full(format!("the view's database: {error}"))
+            }
             sled::Error::Io(error) => Self::Io(format!("the view's database: {error}")),
             other => Self::Damaged(format!("the view's database: {other}")),
         }
     }
 }
 
+/// Turns a panic of sled into damage.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Error::Damaged("the view's database panicked".into())))
+}
+
 impl Store {
     /// Opens or makes the database in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        let db = sled::Config::new()
-            .path(dir)
-            .cache_capacity(SLED_CACHE_BYTES)
-            .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(Some(500))
-            .open()?;
-        Ok(Self { db })
+        let db = guarded(|| {
+            Ok(sled::Config::new()
+                .path(dir)
+                .cache_capacity(SLED_CACHE_BYTES)
+                .mode(sled::Mode::HighThroughput)
+                .flush_every_ms(Some(500))
+                .open()?)
+        })?;
+        Ok(Self {
+            db: Arc::new(RwLock::new(Some(db))),
+            dir: Arc::new(dir.to_owned()),
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Error>) -> Result<T, Error> {
+        let db = self.db.read();
+        let db = db.as_ref().ok_or(Error::Closed)?;
+        guarded(|| work(db))
+    }
+
+    /// Closes the database, so that its files can be opened again or deleted. Whoever reads from it
+    /// after this is told that it is closed.
+    pub(crate) fn release(&self) {
+        let db = self.db.write().take();
+        // It may be in a state in which sled panics even now.
+        let _ = guarded(|| {
+            drop(db);
+            Ok(())
+        });
+    }
+
+    /// Whether the disk takes something of a little size again.
+    pub(crate) fn has_room(&self) -> bool {
+        use std::io::Write as _;
+        let beside = self.dir.parent().unwrap_or(&self.dir);
+        tempfile::Builder::new()
+            .prefix(".room-")
+            .tempfile_in(beside)
+            .and_then(|mut file| {
+                file.write_all(&vec![0; ROOM_BYTES])?;
+                file.as_file().sync_all()
+            })
+            .is_ok()
     }
 
     /// Where the view stands; `None` when nothing was ever written.
+    ///
+    /// # Errors
+    /// `Damaged`, also when there is something in it that says not where it stands: the loading of a
+    /// snapshot that never ended.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, Error> {
-        match self.db.get(meta::KEY)? {
-            None => Ok(None),
+        self.with(|db| match db.get(meta::KEY)? {
             Some(bytes) => codec::decode(meta::KEY, &bytes).map(Some),
-        }
+            None if db.iter().next().is_some() => Err(Error::Damaged(
+                "the view's database says not where it stands".into(),
+            )),
+            None => Ok(None),
+        })
     }
 
     /// The value of a key, or [`Value::Absent`].
     pub(crate) fn get(&self, key: Key) -> Result<Value, Error> {
-        match self.db.get(key.to_bytes())? {
+        self.with(|db| match db.get(key.to_bytes())? {
             None => Ok(Value::Absent),
             Some(bytes) => Value::decode(key, &bytes),
-        }
+        })
     }
 
     /// Writes a batch and where the view then stands, in one step.
@@ -63,7 +125,7 @@ impl Store {
             }
         }
         changes.insert(&meta::KEY, codec::encode(meta::KEY, &batch.meta)?);
-        Ok(self.db.apply_batch(changes)?)
+        self.with(|db| Ok(db.apply_batch(changes)?))
     }
 
     /// Writes raw pairs, as a snapshot holds them.
@@ -75,18 +137,20 @@ impl Store {
         for (key, value) in pairs {
             changes.insert(key, value);
         }
-        Ok(self.db.apply_batch(changes)?)
+        self.with(|db| Ok(db.apply_batch(changes)?))
     }
 
     /// All keys from `from` on with their raw values, in order; the key of `Meta` comes first.
     pub(crate) fn scan_raw(
         &self,
         from: &[u8],
-    ) -> impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> + use<> {
-        self.db.range(from.to_vec()..).map(|pair| {
-            pair.map(|(k, v)| (k.to_vec(), v.to_vec()))
-                .map_err(Error::from)
-        })
+    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> + use<>, Error> {
+        let mut pairs = self.with(|db| Ok(db.range(from.to_vec()..)))?;
+        Ok(std::iter::from_fn(move || {
+            let pair = guarded(|| Ok(pairs.next().transpose()?));
+            pair.map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())))
+                .transpose()
+        }))
     }
 
     /// Fills the table of remembered requests, which a view keeps in memory as a whole.
@@ -104,9 +168,19 @@ impl Store {
         Ok(())
     }
 
-    /// Writes what sled still holds in memory to its file.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
-        self.db.flush()?;
-        Ok(())
+    /// Brings all that sled has to the disk: to its file, and from there with an fsync, which sled
+    /// itself does not do on Linux.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.with(|db| Ok(db.flush().map(|_| ())?))?;
+        let synced = || -> std::io::Result<()> {
+            for entry in std::fs::read_dir(&*self.dir)? {
+                let path = entry?.path();
+                if path.is_file() {
+                    std::fs::File::open(path)?.sync_all()?;
+                }
+            }
+            std::fs::File::open(&*self.dir)?.sync_all()
+        };
+        synced().map_err(|e| Error::Io(format!("syncing {}: {e}", self.dir.display())))
     }
 }

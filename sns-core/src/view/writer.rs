@@ -4,6 +4,7 @@
 //! sled, holding it still makes sled a consistent cut at a known seq; see [`Writer::hold`].
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,10 +17,8 @@ use super::scrub::Scrub;
 use super::{Error, Store};
 use crate::limits::UNWRITTEN_BYTES;
 
-/// Between two attempts to write when the disk refuses.
+/// Between two looks whether a full disk has room again.
 const RETRY: Duration = Duration::from_millis(250);
-/// Attempts before the database is given up and rebuilt.
-const TRIES: u32 = 8;
 /// Between two steps of the scrub, so that it takes little of the disk and of a core.
 const SCRUB_PAUSE: Duration = Duration::from_millis(20);
 
@@ -48,7 +47,12 @@ struct Queue {
     idle: bool,
     job: Option<Job>,
     stop: bool,
+    /// The thread is gone: no job will be done any more.
+    ended: bool,
+    /// Why nothing can be written at the moment.
+    stuck: Option<String>,
     failed: Option<Error>,
+    scrubs: u64,
 }
 
 impl std::fmt::Debug for Writer {
@@ -63,6 +67,7 @@ impl Writer {
         memory: Arc<RwLock<Memory>>,
         store: Store,
         meta: Meta,
+        scrub: Scrub,
     ) -> Result<Self, Error> {
         let queue = Mutex::new(Queue::default());
         let shared = Arc::new(Shared {
@@ -74,7 +79,7 @@ impl Writer {
         let run = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("sns-view-writer".into())
-            .spawn(move || run.run(meta))
+            .spawn(move || run.run(meta, scrub))
             .map_err(|e| Error::Io(format!("starting the view writer: {e}")))?;
         Ok(Self {
             shared,
@@ -111,7 +116,31 @@ impl Writer {
         while queue.bytes > UNWRITTEN_BYTES && queue.failed.is_none() && !queue.stop {
             self.shared.changed.wait(&mut queue);
         }
-        queue.failed.clone().map_or(Ok(()), Err)
+        queue.outcome()
+    }
+
+    /// Fails when the view was found to be of no use.
+    ///
+    /// # Errors
+    /// What was found first.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.shared.queue.lock().outcome()
+    }
+
+    /// The view was found to be of no use; nothing is written any more.
+    pub(crate) fn fail(&self, error: Error) {
+        self.shared.fail(error);
+    }
+
+    /// Why nothing can be written at the moment; what is unwritten waits in memory.
+    pub(crate) fn stuck(&self) -> Option<String> {
+        self.shared.queue.lock().stuck.clone()
+    }
+
+    /// Rounds of the scrub that ended well.
+    #[cfg(test)]
+    pub(crate) fn scrubs(&self) -> u64 {
+        self.shared.queue.lock().scrubs
     }
 
     /// Runs `job` in the writer's thread once sled stands at the end of an entry; nothing is
@@ -119,10 +148,11 @@ impl Writer {
     /// then: whether to give up, because too much waits to be written.
     ///
     /// # Errors
-    /// Another job waits already.
+    /// Another job waits already, or the writer stops. A job that is dropped undone was not done
+    /// because the writer stopped or failed.
     pub(crate) fn hold(&self, job: Job) -> Result<(), Error> {
         let mut queue = self.shared.queue.lock();
-        if queue.job.is_some() || queue.stop {
+        if queue.job.is_some() || queue.stop || queue.ended {
             return Err(Error::Busy);
         }
         queue.job = Some(job);
@@ -147,71 +177,96 @@ impl Drop for Writer {
     }
 }
 
+impl Queue {
+    fn outcome(&self) -> Result<(), Error> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+}
+
 impl Shared {
-    fn run(&self, mut at: Meta) {
-        let mut scrub = Scrub::new();
-        loop {
-            if at.entry_done
-                && let Some(job) = self.take_job()
-            {
-                job(&self.store, &at, &|| {
-                    self.queue.lock().bytes > UNWRITTEN_BYTES / 4 * 3
-                });
-                continue;
+    /// The thread. However it ends, nobody waits for it in vain.
+    fn run(&self, at: Meta, scrub: Scrub) {
+        let ran = catch_unwind(AssertUnwindSafe(|| self.write_all(at, scrub)));
+        let done = ran.unwrap_or_else(|_| Err(Error::Damaged("the view writer panicked".into())));
+        let job = {
+            let mut queue = self.queue.lock();
+            queue.ended = true;
+            queue.stuck = None;
+            if let Err(error) = done {
+                queue.failed.get_or_insert(error);
             }
-            let Some(batch) = self.next(&mut scrub, &at) else {
-                break;
+            queue.job.take()
+        };
+        // Whoever waits for the job learns that it will not be done.
+        drop(job);
+        self.changed.notify_all();
+    }
+
+    fn write_all(&self, mut at: Meta, mut scrub: Scrub) -> Result<(), Error> {
+        loop {
+            self.do_job(&at);
+            let Some(batch) = self.next(&mut scrub, &at)? else {
+                return Ok(());
             };
             let bytes = batch.bytes;
             scrub.before_write(&self.store, &batch);
-            if let Err(error) = self.write(&batch) {
-                self.fail(error);
-                break;
-            }
+            self.write(&batch)?;
             self.memory.write().written(batch.number);
             at = batch.meta;
             self.queue.lock().bytes -= bytes;
             self.changed.notify_all();
         }
-        if let Err(error) = self.store.flush() {
-            tracing::warn!(%error, "the view could not be flushed; it comes back from the log");
+    }
+
+    /// Does the job that waits, if sled stands at the end of an entry.
+    fn do_job(&self, at: &Meta) {
+        let job = if at.entry_done {
+            self.queue.lock().job.take()
+        } else {
+            None
+        };
+        if let Some(job) = job {
+            job(&self.store, at, &|| {
+                self.queue.lock().bytes > UNWRITTEN_BYTES / 4 * 3
+            });
         }
     }
 
-    fn take_job(&self) -> Option<Job> {
-        self.queue.lock().job.take()
-    }
-
     fn fail(&self, error: Error) {
-        self.queue.lock().failed = Some(error);
+        self.queue.lock().failed.get_or_insert(error);
         self.changed.notify_all();
     }
 
+    /// Writes a batch. On a full disk sled takes nothing more, for good, but still gives back what
+    /// it has: readers keep it until there is room to open it anew.
     fn write(&self, batch: &Batch) -> Result<(), Error> {
-        let mut tries = 0;
-        loop {
-            match self.store.write(batch) {
-                Err(Error::Io(error)) if tries < TRIES => {
-                    tries += 1;
-                    tracing::warn!(error, tries, "the view cannot be written; trying again");
-                    let mut queue = self.queue.lock();
-                    if queue.stop {
-                        return Err(Error::Io(error));
-                    }
+        match self.store.write(batch) {
+            Err(Error::Full(error)) => {
+                tracing::warn!(error, "the view cannot be written; waiting for room");
+                let mut queue = self.queue.lock();
+                queue.stuck = Some(error.clone());
+                while !queue.stop && queue.failed.is_none() {
                     self.changed.wait_for(&mut queue, RETRY);
+                    let room =
+                        parking_lot::MutexGuard::unlocked(&mut queue, || self.store.has_room());
+                    if room {
+                        break;
+                    }
                 }
-                done => return done,
+                Err(Error::Full(error))
             }
+            done => done,
         }
     }
 
     /// The next batch; while there is none, scrubs a little. `None` = stop.
-    fn next(&self, scrub: &mut Scrub, at: &Meta) -> Option<Batch> {
+    fn next(&self, scrub: &mut Scrub, at: &Meta) -> Result<Option<Batch>, Error> {
         loop {
             let stop = {
                 let mut queue = self.queue.lock();
+                queue.outcome()?;
                 if let Some(batch) = queue.batches.pop_front() {
-                    return Some(batch);
+                    return Ok(Some(batch));
                 }
                 queue.stop
             };
@@ -228,24 +283,17 @@ impl Shared {
                 }
             }
             if stop {
-                return None;
+                return Ok(None);
             }
-            if let Err(error) = scrub.step(&self.store, at) {
-                self.fail(error);
-                return None;
-            }
+            self.do_job(at);
+            scrub.step(&self.store, at)?;
             let mut queue = self.queue.lock();
-            if queue.batches.is_empty() && !queue.stop && (queue.job.is_none() || !at.entry_done) {
+            queue.scrubs = scrub.rounds();
+            let job = queue.job.is_some() && at.entry_done;
+            if queue.batches.is_empty() && !queue.stop && !job {
                 queue.idle = true;
                 self.changed.wait_for(&mut queue, SCRUB_PAUSE);
                 queue.idle = false;
-            }
-            if queue.job.is_some() && at.entry_done && queue.batches.is_empty() {
-                drop(queue);
-                let job = self.take_job()?;
-                job(&self.store, at, &|| {
-                    self.queue.lock().bytes > UNWRITTEN_BYTES / 4 * 3
-                });
             }
         }
     }

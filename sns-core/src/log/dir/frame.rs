@@ -219,7 +219,7 @@ mod tests {
         let found: Vec<u64> = search(SEAL, &carrier[1..])
             .map(|frame| frame.index)
             .collect();
-        assert_eq!(found, []);
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]
