@@ -113,7 +113,7 @@ pub struct RouterConfig {
 pub struct NodeConfig {
     /// Which of the two.
     pub role: ServerRole,
-    /// Of the pair: `[a-z0-9]{1,32}`.
+    /// Of the pair: `[a-z0-9_]{1,32}`.
     pub pair: String,
     /// The data directory; made when it is missing.
     pub data: DataConfig,
@@ -224,10 +224,10 @@ fn named(typed: args::Data) -> DataConfig {
 
 fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
     let fits = (1..=32).contains(&typed.name.len());
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if !fits || !typed.name.bytes().all(allowed) {
         return Err(Failure::invalid(format!(
-            "--name {:?} names no pair: 1 to 32 of a-z and 0-9 make a name",
+            "--name {:?} names no pair: 1 to 32 of a-z, 0-9 and _ make a name",
             typed.name
         )));
     }
@@ -379,7 +379,6 @@ mod tests {
             ("NAME", "../x"),
             ("NAME", "A"),
             ("NAME", "a-b"),
-            ("NAME", "a_b"),
             ("LISTEN", "nowhere"),
             ("LISTEN", "0.0.0.0:1"),
             ("PEER", "127.0.0.1"),

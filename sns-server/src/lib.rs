@@ -1,6 +1,7 @@
 //! The server of SNS: everything that the `sns-server` binary does, callable from a test.
 
 pub mod admin;
+pub mod announce;
 pub mod args;
 pub mod cli;
 pub mod config;
@@ -9,6 +10,10 @@ mod hex;
 pub mod import;
 pub mod node;
 pub mod output;
+pub mod pair;
+pub mod ports;
+pub mod routing;
+pub mod run_file;
 pub mod serve;
 pub mod service;
 pub mod shutdown;
@@ -36,9 +41,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::SnapshotCreate(data) => blocking(move || admin::snapshot_create(&data, json)).await,
         Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
         Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,
-        Task::Up(_) | Task::Down(_) | Task::Status(_) | Task::Router(_) => {
-            Err(Failure::invalid("not yet"))
-        }
+        Task::Router(router) => service::router::run(router, shutdown).await,
+        Task::Up(_) | Task::Down(_) | Task::Status(_) => Err(Failure::invalid("not yet")),
     }
 }
 

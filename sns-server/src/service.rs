@@ -2,7 +2,9 @@
 
 pub mod call;
 pub(crate) mod encode;
+pub mod pair;
 pub(crate) mod read;
+pub mod router;
 pub mod sns;
 pub mod status;
 pub mod timeline;

@@ -66,7 +66,8 @@ fn round(replica: &Replica) -> Result<(), Trouble> {
         replica.recover(&view, |health| matches!(health, Health::Starting));
     }
     set_phase(replica, ApplyPhase::Idle);
-    let tail = replica.log.wait(standing.index, WAIT).map_err(of_log)?;
+    // Until there is more than what is applied: an idle replica sleeps.
+    let tail = replica.log.wait(next, WAIT).map_err(of_log)?;
     if tail <= next {
         if tail < next {
             return Err(Trouble::Fatal(ran_ahead(standing.index, tail)));

@@ -1,6 +1,7 @@
 //! A real `sns-server` process on a scratch directory, and clients for it.
 #![allow(
     dead_code,
+    unreachable_pub,
     clippy::unwrap_used,
     reason = "every test takes what it needs"
 )]
