@@ -237,7 +237,7 @@ impl Client {
         Home::new(Arc::clone(&self.engine))
     }
 
-    /// The posts of one user, newest first.
+    /// The posts of one user, newest first; of oneself, when the name is empty.
     ///
     /// ```no_run
     /// # async fn example(client: sns_client::Client) -> sns_client::Result<()> {
@@ -259,7 +259,7 @@ impl Client {
         Users::new(Arc::clone(&self.engine), v1::UserFilter::All, String::new())
     }
 
-    /// Those who follow a user, by name.
+    /// Those who follow a user, by name; who follow oneself, when the name is empty.
     ///
     /// ```no_run
     /// # async fn example(client: sns_client::Client) -> sns_client::Result<()> {
@@ -271,7 +271,7 @@ impl Client {
         Users::new(engine, v1::UserFilter::Followers, username.into())
     }
 
-    /// Those whom a user follows, by name.
+    /// Those whom a user follows, by name; whom one follows oneself, when the name is empty.
     ///
     /// ```no_run
     /// # async fn example(client: sns_client::Client) -> sns_client::Result<()> {
@@ -332,7 +332,7 @@ impl Client {
                 }
                 Next::Fail(error) => return Err(error),
                 // No login helps with a router, and nothing is written.
-                Next::Login | Next::Anew => {}
+                Next::Login | Next::Anew { .. } => {}
                 Next::Again { wait, .. } => tokio::time::sleep(wait.min(left)).await,
             }
         }

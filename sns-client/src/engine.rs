@@ -124,9 +124,12 @@ impl Engine {
             match tries.next(ended, spare.is_some(), rand::random()) {
                 Next::Fail(error) => return Err(told(error, ticket)),
                 Next::Login => {
-                    self.log_in(deadline).await?;
+                    if let Err(error) = self.log_in(deadline).await {
+                        return Err(told(tries.settle(error), ticket));
+                    }
                 }
-                Next::Anew => {
+                Next::Anew { wait } => {
+                    sleep(wait).await;
                     self.look(deadline).await?;
                     ticket = Some(Ticket::draw(self.seen()));
                     tries.drew_anew();

@@ -12,6 +12,8 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
 /// Servers in a row that may call themselves damaged or buggy before the caller is told so.
 const FAULTS_MAX: u32 = 2;
+/// Failed tries after which a new ticket is no longer sent at once.
+const ANEW_AT_ONCE: u32 = 2;
 
 /// How a try ended without an answer.
 #[derive(Debug, Clone)]
@@ -40,8 +42,8 @@ pub(crate) enum Next {
     Fail(Error),
     /// Log in again, then try.
     Login,
-    /// Learn a newer seq, draw a new ticket, then try: the old one was refused unused.
-    Anew,
+    /// After `wait` learn a newer seq, draw a new ticket, then try: the old one was refused unused.
+    Anew { wait: Duration },
     /// Try again after `wait`; `leave` = first shun the server that was tried.
     Again { wait: Duration, leave: bool },
 }
@@ -120,8 +122,14 @@ impl Tries {
             code::DEADLINE_EXCEEDED if reason == Reason::RequestExpired => {
                 if self.unsure {
                     Next::Fail(unknown(&error))
+                } else if self.failed <= ANEW_AT_ONCE {
+                    Next::Anew {
+                        wait: Duration::ZERO,
+                    }
                 } else {
-                    Next::Anew
+                    Next::Anew {
+                        wait: self.backoff(roll),
+                    }
                 }
             }
             // OUTCOME_UNKNOWN: the server lost sight of it too; its twin can tell.
@@ -178,6 +186,11 @@ impl Tries {
     /// A new ticket was drawn: no try was made with it.
     pub(crate) fn drew_anew(&mut self) {
         self.unsure = false;
+    }
+
+    /// What the caller is told when something else than a try failed on the way.
+    pub(crate) fn settle(&self, error: Error) -> Error {
+        if self.unsure { unknown(&error) } else { error }
     }
 
     /// What the caller is told when the deadline has come.

@@ -136,7 +136,7 @@ fn an_expired_first_try_is_sent_anew_and_an_expired_retry_is_unknown() {
     let mut first = Tries::of_write(false);
     assert!(matches!(
         first.next(refused(Reason::RequestExpired), true, 0.0),
-        Next::Anew
+        Next::Anew { .. }
     ));
     // Refused tries had no effect, so the one that expires is still the first.
     let mut refused_first = Tries::of_write(false);
@@ -144,7 +144,7 @@ fn an_expired_first_try_is_sent_anew_and_an_expired_retry_is_unknown() {
     refused_first.next(not_sent(), true, 0.0);
     assert!(matches!(
         refused_first.next(refused(Reason::RequestExpired), true, 0.0),
-        Next::Anew
+        Next::Anew { .. }
     ));
     for mut retry in [Tries::of_write(true), {
         let mut tries = Tries::of_write(false);
@@ -223,7 +223,7 @@ proptest! {
                     prop_assert_eq!(error.kind(), ErrorKind::Unknown);
                     return Ok(());
                 }
-                Next::Anew => prop_assert!(false, "a second effect"),
+                Next::Anew { .. } => prop_assert!(false, "a second effect"),
                 Next::Login | Next::Again { .. } => {}
             }
         }

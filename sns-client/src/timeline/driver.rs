@@ -151,7 +151,7 @@ impl Driver {
             match tries.next(ended, spare.is_some(), rand::random()) {
                 Next::Fail(error) => return Err(error),
                 Next::Login => self.log_in().await?,
-                Next::Anew => {}
+                Next::Anew { .. } => {}
                 Next::Again { wait, leave } => {
                     if let (true, Some(peer)) = (leave, peer) {
                         self.engine.route.failed(&peer);
@@ -351,21 +351,20 @@ impl Driver {
                 drop(pending.order.answer.send(Err(told(error, Some(ticket)))));
                 None
             }
-            Next::Login => Some(self.wait(at, Left::Login)),
-            Next::Anew => Some(self.wait(at, Left::Look)),
+            Next::Login => {
+                pending.state = Flight::Waits(Instant::now());
+                Some(Left::Login)
+            }
+            Next::Anew { wait } => {
+                pending.state = Flight::Waits(Instant::now() + wait);
+                pending.stale = true;
+                Some(Left::Look)
+            }
             Next::Again { wait, leave } => {
                 pending.state = Flight::Waits(Instant::now() + wait);
                 leave.then(|| Left::Elsewhere(refused.message.clone()))
             }
         }
-    }
-
-    /// This post was refused without an effect, and goes again on the next stream.
-    fn wait(&mut self, at: usize, left: Left) -> Left {
-        let pending = &mut self.pending[at];
-        pending.state = Flight::Waits(Instant::now());
-        pending.stale = matches!(left, Left::Look);
-        left
     }
 
     /// Sends what waits, forgets what nobody waits for, and finds what is overdue.

@@ -25,6 +25,31 @@ async fn a_write_whose_answer_is_lost_is_sent_again_with_the_same_request_id() {
 }
 
 #[tokio::test]
+async fn seen_stays_as_it_was_before_the_first_try() {
+    let setup = Setup::of(2).await;
+    let alice = setup.connect().await;
+    let [a, b] = &setup.nodes[..] else { panic!() };
+    let before = alice.seen();
+    a.fail(&[Fault::Hang]);
+    let posting = tokio::spawn(alice.post("x").into_future());
+    let mut first = Vec::new();
+    wait_until("the first try has come", || {
+        first.extend(a.saw());
+        !first.is_empty()
+    })
+    .await;
+    // Meanwhile the handle sees something newer.
+    let newer = setup.world.post("", "bob", "meanwhile");
+    alice.home().page().await.expect("read");
+    assert_eq!(alice.seen().get(), newer.id);
+    posting.await.expect("joined").expect("posted");
+    let mut second = b.saw();
+    second.retain(|saw| saw.method == "create_post");
+    assert_eq!(first, second);
+    assert_eq!(first[0].seq, before.get());
+}
+
+#[tokio::test]
 async fn the_death_of_the_master_costs_no_call() {
     let mut setup = Setup::of(2).await;
     let alice = setup.connect().await;

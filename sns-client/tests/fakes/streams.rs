@@ -83,6 +83,25 @@ async fn it_goes_on_without_a_hole_or_a_repetition_when_servers_die_in_turn() {
 }
 
 #[tokio::test]
+async fn what_a_server_repeats_is_dropped() {
+    let mut setup = Setup::of(2).await;
+    let alice = setup.connect().await;
+    let mut timeline = alice.timeline().open().await.expect("opened");
+    for n in 0..5 {
+        setup.world.post("", "bob", &n.to_string());
+    }
+    assert_eq!(texts(&mut timeline, 5).await, numbers(0..5));
+    for node in &setup.nodes {
+        node.fail(&[Fault::Repeat]);
+    }
+    let serving = alice.addresses()[0].clone();
+    let at = usize::from(setup.nodes[1].address() == serving);
+    setup.nodes[at].wire.cut().await;
+    setup.world.post("", "bob", "5");
+    assert_eq!(texts(&mut timeline, 1).await, ["5"]);
+}
+
+#[tokio::test]
 async fn it_tells_of_a_loss_and_of_the_resumption() {
     let mut setup = Setup::of(2).await;
     let alice = setup.connect().await;
