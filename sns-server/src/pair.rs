@@ -1,0 +1,3 @@
+//! A pair: two processes that watch each other.
+
+pub mod machine;
