@@ -9,6 +9,7 @@ pub mod import;
 pub mod node;
 pub mod output;
 pub mod pair;
+pub mod routing;
 pub mod serve;
 pub mod service;
 pub mod shutdown;
