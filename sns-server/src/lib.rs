@@ -1,6 +1,7 @@
 //! The server of SNS: everything that the `sns-server` binary does, callable from a test.
 
 pub mod admin;
+pub mod announce;
 pub mod args;
 pub mod cli;
 pub mod config;

@@ -3,6 +3,7 @@
 pub mod call;
 pub(crate) mod encode;
 pub(crate) mod read;
+pub mod router;
 pub mod sns;
 pub mod status;
 pub mod timeline;

@@ -1,0 +1,136 @@
+//! The node's side of `Announce`: one stream to each router, kept open, with a word at once, on
+//! every change and every 250 ms.
+
+use std::time::Duration;
+
+use http::Uri;
+use rand::RngExt as _;
+use sns_proto::v1::AnnounceRequest;
+use sns_proto::v1::router_service_client::RouterServiceClient;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
+
+use crate::routing::ANNOUNCE_EVERY;
+
+/// A router that gives no answer for so long is dialled again.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Between two tries; a router that restarts has all nodes back within about a heartbeat.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
+
+/// After a refusal, which another try will not change.
+const REFUSED: Duration = Duration::from_secs(5);
+
+/// Announces what `words` holds to all `routers` until `ended`.
+pub async fn run(
+    routers: Vec<Uri>,
+    words: watch::Receiver<AnnounceRequest>,
+    ended: CancellationToken,
+) {
+    let mut streams = JoinSet::new();
+    for router in routers {
+        streams.spawn(announce_to(router, words.clone(), ended.clone()));
+    }
+    while streams.join_next().await.is_some() {}
+}
+
+async fn announce_to(
+    router: Uri,
+    mut words: watch::Receiver<AnnounceRequest>,
+    ended: CancellationToken,
+) {
+    let mut backoff = BACKOFF_MIN;
+    let mut told = false;
+    loop {
+        let mut answered = false;
+        let broke = tokio::select! {
+            () = ended.cancelled() => return,
+            broke = stream(&router, &mut words, &mut answered) => broke,
+        };
+        if answered {
+            backoff = BACKOFF_MIN;
+            told = false;
+        }
+        let refused = matches!(
+            broke.code(),
+            Code::PermissionDenied | Code::ResourceExhausted | Code::InvalidArgument
+        );
+        if refused {
+            tracing::error!(%router, why = ?broke.message(), "the router refuses this node");
+            backoff = REFUSED;
+        } else if !told {
+            tracing::warn!(%router, why = ?broke.message(), "no router here; dialling on");
+            told = true;
+        }
+        let jitter = rand::rng().random_range(0.5..1.0);
+        tokio::select! {
+            () = ended.cancelled() => return,
+            () = tokio::time::sleep(backoff.mul_f64(jitter)) => {}
+        }
+        backoff = (backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+    }
+}
+
+/// Opens one stream and keeps it up; comes back with what broke it.
+async fn stream(
+    router: &Uri,
+    words: &mut watch::Receiver<AnnounceRequest>,
+    answered: &mut bool,
+) -> Status {
+    let dial = Endpoint::from(router.clone())
+        .connect_timeout(ANSWER)
+        .tcp_nodelay(true);
+    let channel = match timeout(ANSWER, dial.connect()).await {
+        Ok(Ok(channel)) => channel,
+        Ok(Err(e)) => return Status::unavailable(format!("cannot connect: {e}")),
+        Err(_) => return Status::unavailable("cannot connect in time"),
+    };
+    // One waits, one is on its way: more would only be older news.
+    let (send, outgoing) = mpsc::channel(2);
+    let first = words.borrow_and_update().clone();
+    if send.try_send(first).is_err() {
+        return Status::internal("a new queue is full");
+    }
+    let mut client = RouterServiceClient::new(channel);
+    let opened = timeout(ANSWER, client.announce(ReceiverStream::new(outgoing))).await;
+    let mut answers = match opened {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => return status,
+        Err(_) => return Status::unavailable("no answer"),
+    };
+    let mut tick = interval(ANNOUNCE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut deadline = Instant::now() + ANSWER;
+    loop {
+        tokio::select! {
+            changed = words.changed() => {
+                if changed.is_err() {
+                    return Status::cancelled("the node ends");
+                }
+            }
+            _ = tick.tick() => {}
+            answer = answers.message() => match answer {
+                Ok(Some(_)) => {
+                    if !*answered {
+                        tracing::info!(%router, "announced to a router");
+                    }
+                    *answered = true;
+                    deadline = Instant::now() + ANSWER;
+                    continue;
+                }
+                Ok(None) => return Status::unavailable("the router ended the stream"),
+                Err(status) => return status,
+            },
+            () = sleep_until(deadline) => return Status::unavailable("no answer"),
+        }
+        let word = words.borrow_and_update().clone();
+        // Full: the router does not read. The deadline sees to that.
+        let _ = send.try_send(word);
+    }
+}
