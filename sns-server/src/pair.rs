@@ -1,3 +1,4 @@
 //! A pair: two processes that watch each other.
 
 pub mod machine;
+pub mod process;

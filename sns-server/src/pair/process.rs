@@ -1,0 +1,370 @@
+//! Processes: who they are beyond a number, who holds a lock, starting, watching and killing them.
+//!
+//! A pid alone is never trusted: numbers are used again. [`ProcessId`] adds the start time and the
+//! boot, and [`Handle`] is a pidfd, which means one process for ever.
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::process::{Child, Command};
+
+use crate::telemetry::escaped;
+
+/// A `server.log` past this is set aside at the next start; one older one is kept.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The kernel counts start times in 1/100 s, on every architecture that we run on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// One process, now and for ever: a pid, told from its later users by start time and boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: u32,
+    /// Clock ticks from boot to its start.
+    pub start_time: u64,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot_id: String,
+}
+
+impl ProcessId {
+    /// The process that has the number `pid` now; `None` when there is none, or only its remains.
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = Stat::of(pid)?;
+        (!stat.is_gone()).then(|| Self {
+            pid,
+            start_time: stat.start_time,
+            boot_id: boot_id().to_owned(),
+        })
+    }
+
+    /// This process.
+    ///
+    /// # Errors
+    /// `/proc` is not there.
+    pub fn own() -> io::Result<Self> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, "/proc/self/stat is not there");
+        Self::of(std::process::id()).ok_or_else(missing)
+    }
+
+    /// Whether it still runs, be it stopped.
+    pub fn is_alive(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
+    }
+
+    /// It was started since the machine booted.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.boot_id == boot_id()
+    }
+
+    /// For how long it has run.
+    pub fn age(&self) -> Duration {
+        let up = fs::read_to_string("/proc/uptime").ok();
+        let up = up.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+        let up = Duration::try_from_secs_f64(up.unwrap_or(0.0)).unwrap_or_default();
+        up.saturating_sub(Duration::from_millis(
+            self.start_time.saturating_mul(1_000 / TICKS_PER_SECOND),
+        ))
+    }
+}
+
+/// What `/proc/PID/stat` says.
+struct Stat {
+    state: char,
+    start_time: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name stands in parentheses and may hold anything, parentheses too.
+        let (_, rest) = text.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        // Field 22; the state is field 3.
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Self { state, start_time })
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x')
+    }
+}
+
+fn boot_id() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        text.trim().to_owned()
+    })
+}
+
+/// What a process does, for a human: "stopped", "in uninterruptible sleep", …
+pub fn doing(pid: u32) -> &'static str {
+    match Stat::of(pid).map(|stat| stat.state) {
+        Some('T' | 't') => "stopped",
+        Some('D') => "in uninterruptible sleep",
+        Some('Z' | 'X' | 'x') | None => "gone",
+        Some(_) => "running",
+    }
+}
+
+/// The process that holds the exclusive `flock` of `path`; `None` when nobody does.
+///
+/// Read from `/proc/locks`: trying the lock instead would make a node that starts in this moment
+/// believe that it runs already.
+///
+/// # Errors
+/// `/proc/locks` or the file cannot be read; a missing file is held by nobody.
+pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
+    let file = match fs::metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let locks = fs::read_to_string("/proc/locks")?;
+    let held = locks.lines().filter_map(parse_lock);
+    for lock in held.filter(|lock| lock.inode == file.ino()) {
+        // Some file systems show another device there than `stat` does.
+        let same = (lock.major, lock.minor)
+            == (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+        if same || has_open(lock.pid, path) {
+            return Ok(Some(lock.pid));
+        }
+    }
+    Ok(None)
+}
+
+struct Lock {
+    pid: u32,
+    major: u32,
+    minor: u32,
+    inode: u64,
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF`; those who wait have an arrow: no lock.
+fn parse_lock(line: &str) -> Option<Lock> {
+    let mut fields = line.split_whitespace().skip(1);
+    if fields.next()? != "FLOCK" || fields.nth(1)? != "WRITE" {
+        return None;
+    }
+    let pid = fields.next()?.parse().ok()?;
+    let mut place = fields.next()?.split(':');
+    Some(Lock {
+        pid,
+        major: u32::from_str_radix(place.next()?, 16).ok()?,
+        minor: u32::from_str_radix(place.next()?, 16).ok()?,
+        inode: place.next()?.parse().ok()?,
+    })
+}
+
+fn has_open(pid: u32, path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else {
+        return false;
+    };
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .any(|target| target == path)
+}
+
+/// A hold on one process: signals reach it and nobody else.
+#[derive(Debug)]
+pub struct Handle {
+    id: ProcessId,
+    fd: AsyncFd<OwnedFd>,
+}
+
+impl Handle {
+    /// A hold on `id`; `None` when it is gone.
+    ///
+    /// # Errors
+    /// The kernel has no pidfd to give. Call it inside a tokio runtime.
+    pub fn open(id: ProcessId) -> io::Result<Option<Self>> {
+        let pid = i32::try_from(id.pid).ok().and_then(Pid::from_raw);
+        let Some(pid) = pid else {
+            return Ok(None);
+        };
+        let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(None),
+            other => other?,
+        };
+        // The number may have gone to someone else before the descriptor was open.
+        if !id.is_alive() {
+            return Ok(None);
+        }
+        #[allow(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd keeps the promise that one asks for"
+        )]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Some(Self { id, fd }))
+    }
+
+    /// Whom it holds.
+    pub fn id(&self) -> &ProcessId {
+        &self.id
+    }
+
+    /// Sends a signal; one that is gone gets none, and that is no error.
+    ///
+    /// # Errors
+    /// It belongs to another user.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match pidfd_send_signal(&self.fd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Returns when it has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn exited(&self) {
+        // A pidfd becomes readable at the end of its process and stays so.
+        if self.fd.readable().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The program to start: this one. After an upgrade that replaced the file, the new one.
+///
+/// # Errors
+/// `/proc` is not there.
+pub fn program() -> io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let text = program.to_string_lossy();
+    Ok(text
+        .strip_suffix(" (deleted)")
+        .map_or_else(|| program.clone(), PathBuf::from))
+}
+
+/// Starts `program` with `args`, detached: it has its own process group (Ctrl-C in a terminal does
+/// not reach it) and writes to `dir/server.log`, so that it outlives whoever started it.
+///
+/// # Errors
+/// The log cannot be opened, or the program cannot be started.
+pub fn spawn(program: &Path, args: &[OsString], dir: &Path) -> io::Result<Child> {
+    fs::create_dir_all(dir)?;
+    let log = log_path(dir);
+    if fs::metadata(&log).is_ok_and(|old| old.len() > LOG_BYTES) {
+        fs::rename(&log, dir.join("server.log.1"))?;
+    }
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).mode(0o600).open(&log)
+    };
+    Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(open()?)
+        .stderr(open()?)
+        .process_group(0)
+        .spawn()
+}
+
+/// Where a process that was started with [`spawn`] writes.
+pub fn log_path(dir: &Path) -> PathBuf {
+    dir.join("server.log")
+}
+
+/// The last error in the log of a process, escaped: why it ended, if it could still say so.
+pub fn last_words(dir: &Path) -> Option<String> {
+    let mut log = fs::File::open(log_path(dir)).ok()?;
+    let length = log.metadata().ok()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(4_096)))
+        .ok()?;
+    let mut bytes = Vec::new();
+    log.take(4_096).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
+    let words: String = last.strip_prefix("error: ")?.chars().take(300).collect();
+    Some(escaped(&words))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{FlockOperation, flock};
+
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_without_trying_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        let file = fs::File::create(&path).unwrap();
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        flock(&file, FlockOperation::NonBlockingLockShared).unwrap();
+        assert_eq!(lock_holder(&path).unwrap(), None);
+        flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert_eq!(lock_holder(&path).unwrap(), Some(std::process::id()));
+        drop(file);
+        assert_eq!(lock_holder(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn lines_of_proc_locks_are_read() {
+        let lock = parse_lock("12: FLOCK  ADVISORY  WRITE 4711 fe:01:1234567 0 EOF").unwrap();
+        assert_eq!(lock.pid, 4_711);
+        assert_eq!((lock.major, lock.minor, lock.inode), (254, 1, 1_234_567));
+        for line in [
+            "12: -> FLOCK  ADVISORY  WRITE 4711 fe:01:1234567 0 EOF",
+            "12: FLOCK  ADVISORY  READ 4711 fe:01:1234567 0 EOF",
+            "12: POSIX  ADVISORY  WRITE 4711 fe:01:1234567 0 EOF",
+            "12: FLOCK  ADVISORY  WRITE -1 fe:01:1234567 0 EOF",
+            "",
+        ] {
+            assert!(parse_lock(line).is_none(), "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_is_held_signalled_and_seen_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = ["60".into()];
+        let mut child = spawn(Path::new("/bin/sleep"), &args, dir.path()).unwrap();
+        let id = ProcessId::of(child.id().unwrap()).unwrap();
+        let handle = Handle::open(id.clone()).unwrap().unwrap();
+        assert!(id.is_alive() && id.is_of_this_boot());
+        assert!(id.age() < Duration::from_secs(30));
+        // The same number at another time is someone else.
+        let earlier = ProcessId {
+            start_time: id.start_time - 1,
+            ..id.clone()
+        };
+        assert!(!earlier.is_alive());
+        assert!(Handle::open(earlier).unwrap().is_none());
+        handle.signal(Signal::KILL).unwrap();
+        handle.exited().await;
+        child.wait().await.unwrap();
+        assert!(!id.is_alive());
+        assert_eq!(doing(id.pid), "gone");
+        handle.signal(Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_child_is_in_a_group_of_its_own_and_writes_to_its_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "echo \"error: $(ps -o pgid= -p $$ | tr -d ' ') $$\" >&2; exit 7";
+        let args = ["-c".into(), script.into()];
+        let mut child = spawn(Path::new("/bin/sh"), &args, dir.path()).unwrap();
+        assert_eq!(child.wait().await.unwrap().code(), Some(7));
+        let words = last_words(dir.path()).unwrap();
+        let (group, pid) = words.split_once(' ').unwrap();
+        assert_eq!(group, pid);
+    }
+}
