@@ -2,6 +2,7 @@
 
 pub mod call;
 pub(crate) mod encode;
+pub mod pair;
 pub(crate) mod read;
 pub mod router;
 pub mod sns;

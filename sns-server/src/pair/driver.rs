@@ -1,0 +1,461 @@
+//! Carries out what the [`Machine`] decides about the partner, answers its heartbeats, and tells
+//! the routers about both.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sns_proto::pair::v1::HeartbeatResponse;
+use sns_proto::v1::{AnnounceRequest, Server, ServerRole, ServerState};
+use tokio::net::TcpListener;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use super::NodeProbe;
+use super::heartbeat::{self, report};
+use super::machine::{Action, Event, Machine, Rules, TICK};
+use super::process::Handle;
+use crate::config::NodeConfig;
+use crate::failure::{Failure, Result};
+use crate::run_file::NodeFile;
+use crate::service::pair::PairApi;
+use crate::{announce, serve};
+
+mod partner;
+mod words;
+
+use partner::{Partner, Seen};
+
+/// How often a node sees to its own file.
+const REGISTER_EVERY: u32 = 10;
+
+/// How long a stopping node goes on telling that it drains.
+const FAREWELL: Duration = Duration::from_millis(150);
+
+/// What came of something that ran beside the loop. Bounded: each kind is under way once.
+const NOTES: usize = 64;
+
+/// A node as the driver is given it.
+#[derive(Debug)]
+pub struct PairConfig {
+    /// What was asked for.
+    pub node: NodeConfig,
+    /// Where clients connect, with the port that was drawn.
+    pub address: SocketAddr,
+    /// The absolute path of the data directory.
+    pub data: PathBuf,
+    /// Where the partner asks: `--peer-listen`.
+    pub peer: TcpListener,
+}
+
+enum Note {
+    Looked(Seen),
+    Started(Result<(Child, Handle), String>),
+    NotStartedAs(Seen),
+    Heartbeat(HeartbeatResponse),
+    Probed,
+    Ended { pid: u32, event: Event },
+}
+
+/// Answers the partner, watches it and tells the routers, until `shutdown`. Starts no other node
+/// than its partner and kills no other one.
+///
+/// It may run before the node holds its lock; it writes `node.json` once it does.
+///
+/// # Errors
+/// `Unavailable`: the peer listener failed, or `/proc` cannot be read.
+pub async fn run(
+    config: PairConfig,
+    probe: Arc<dyn NodeProbe>,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    let PairConfig {
+        node,
+        address,
+        data,
+        peer,
+    } = config;
+    let own_dir = data.join("nodes").join(node.node());
+    let me = Myself {
+        peer_address: serve::address_of(&peer)?.to_string(),
+        address: address.to_string(),
+        restarts: NodeFile::read(&own_dir).map_or(0, |file| file.restarts),
+        dir: own_dir,
+    };
+    let partner = Partner::new(&node, address.ip(), data)?;
+
+    let ended = CancellationToken::new();
+    let mut routes = Routes::builder();
+    routes.add_service(PairApi::new(probe.clone(), me.restarts).into_service());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
+
+    let (word, heard) = watch::channel(AnnounceRequest::default());
+    let mut driver = Driver::new(node.clone(), me, partner, probe, word);
+    driver.tell(false);
+    tasks.spawn({
+        let (routers, ended) = (node.routers.clone(), ended.clone());
+        async move {
+            announce::run(routers, heard, ended).await;
+            Ok(())
+        }
+    });
+
+    let broken = tokio::select! {
+        () = driver.drive(&shutdown) => Ok(()),
+        ended = tasks.join_next() => ended.map_or(Ok(()), joined),
+    };
+    driver.farewell().await;
+    ended.cancel();
+    let mut stopped = broken;
+    while let Some(task) = tasks.join_next().await {
+        stopped = stopped.and(joined(task));
+    }
+    stopped
+}
+
+fn joined(task: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    task.unwrap_or_else(|e| {
+        Err(Failure::new(
+            sns_core::ErrorKind::Internal,
+            format!("a task panicked, report this: {e}"),
+        ))
+    })
+}
+
+/// This node, as its file has it.
+#[derive(Clone, Debug)]
+struct Myself {
+    address: String,
+    peer_address: String,
+    restarts: u64,
+    dir: PathBuf,
+}
+
+impl Myself {
+    /// Writes the file, if this process holds the lock and the file says something else.
+    fn register(&self, stopping: bool) -> Result<()> {
+        let failed = |e: std::io::Error| Failure::io("cannot see to node.json", &e);
+        let holder = super::process::lock_holder(&self.dir.join("lock")).map_err(failed)?;
+        if holder != Some(std::process::id()) {
+            return Ok(());
+        }
+        let file = NodeFile {
+            process: Some(super::process::ProcessId::own().map_err(failed)?),
+            address: self.address.clone(),
+            peer_address: self.peer_address.clone(),
+            restarts: self.restarts,
+            stopping,
+        };
+        if NodeFile::read(&self.dir).as_ref() == Some(&file) {
+            return Ok(());
+        }
+        file.write(&self.dir)
+    }
+}
+
+/// The process that is watched now.
+struct Watched {
+    handle: Arc<Handle>,
+    /// They end with it.
+    _tasks: JoinSet<()>,
+}
+
+struct Driver {
+    node: NodeConfig,
+    me: Myself,
+    partner: Arc<Partner>,
+    probe: Arc<dyn NodeProbe>,
+    word: watch::Sender<AnnounceRequest>,
+    machine: Machine,
+    started: Instant,
+    notes: mpsc::Sender<Note>,
+    inbox: mpsc::Receiver<Note>,
+    watched: Option<Watched>,
+    /// What it said last.
+    heard: Option<Server>,
+    busy: HashSet<Chore>,
+    ticks: u32,
+}
+
+/// What runs beside the loop, each at most once at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Chore {
+    Look,
+    Probe,
+}
+
+impl Driver {
+    fn new(
+        node: NodeConfig,
+        me: Myself,
+        partner: Partner,
+        probe: Arc<dyn NodeProbe>,
+        word: watch::Sender<AnnounceRequest>,
+    ) -> Self {
+        let keeper = node.role == ServerRole::Slave;
+        let restarts = partner.file().map_or(0, |file| file.restarts);
+        let (notes, inbox) = mpsc::channel(NOTES);
+        Self {
+            node,
+            me,
+            partner: Arc::new(partner),
+            probe,
+            word,
+            machine: Machine::new(Rules::PAIR, keeper, restarts),
+            started: Instant::now(),
+            notes,
+            inbox,
+            watched: None,
+            heard: None,
+            busy: HashSet::new(),
+            ticks: 0,
+        }
+    }
+
+    /// Events in, actions out, until `shutdown`.
+    async fn drive(&mut self, shutdown: &CancellationToken) {
+        let mut tick = interval(TICK);
+        // A watcher that slept has one tick to make up for, not many.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                Some(note) = self.inbox.recv() => self.take(note),
+                _ = tick.tick() => {
+                    if self.ticks.is_multiple_of(REGISTER_EVERY) {
+                        self.register();
+                    }
+                    self.ticks = self.ticks.wrapping_add(1);
+                    let own = report(&self.probe.heartbeat());
+                    self.step(Event::Tick(own));
+                }
+            }
+            self.tell(false);
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let before = self.machine.condition();
+        let actions = self
+            .machine
+            .step(self.started.elapsed(), rand::random(), event);
+        let after = self.machine.condition();
+        if before != after {
+            let (partner, why) = (&self.node.partner(), self.machine.reason());
+            tracing::info!(%partner, condition = ?after, ?why, "the partner changed");
+        }
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Look => {
+                let partner = self.partner.clone();
+                self.chore(Chore::Look, move || Note::Looked(partner.look()));
+            }
+            Action::Probe => {
+                let path = self.me.dir.join("probe");
+                self.chore(Chore::Probe, move || {
+                    try_disk(&path);
+                    Note::Probed
+                });
+            }
+            Action::Start { restarts } => {
+                let (partner, notes) = (self.partner.clone(), self.notes.clone());
+                tokio::task::spawn_blocking(move || {
+                    let note = match partner.start(restarts) {
+                        Ok(started) => Note::Started(Ok(started)),
+                        Err(partner::NotStarted::Held(seen)) => Note::NotStartedAs(seen),
+                        Err(partner::NotStarted::Failed(why)) => Note::Started(Err(why)),
+                    };
+                    // The loop is gone: so is whoever wanted to know.
+                    let _ = notes.blocking_send(note);
+                });
+            }
+            Action::Kill { pid, why } => {
+                let partner = self.node.partner();
+                if let Some(watched) = &self.watched
+                    && watched.handle.id().pid == pid
+                {
+                    let doing = super::process::doing(pid);
+                    tracing::warn!(%partner, pid, why, doing, "the partner hangs: killing it");
+                    if let Err(error) = watched.handle.signal(rustix::process::Signal::KILL) {
+                        tracing::error!(%partner, pid, %error, "cannot kill the partner");
+                    }
+                }
+            }
+            Action::Say(what) => tracing::error!(partner = %self.node.partner(), "{what}"),
+        }
+    }
+
+    /// Runs `work`, which may wait for the disk, on a thread of its own, unless it runs already.
+    fn chore(&mut self, chore: Chore, work: impl FnOnce() -> Note + Send + 'static) {
+        if self.busy.insert(chore) {
+            let notes = self.notes.clone();
+            tokio::task::spawn_blocking(move || {
+                let _ = notes.blocking_send(work());
+            });
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Looked(seen) => {
+                self.busy.remove(&Chore::Look);
+                self.seen(seen);
+            }
+            Note::NotStartedAs(seen) => self.seen(seen),
+            Note::Probed => {
+                self.busy.remove(&Chore::Probe);
+                self.step(Event::Probed);
+            }
+            Note::Started(Ok((child, handle))) => {
+                let pid = handle.id().pid;
+                tracing::info!(partner = %self.node.partner(), pid, "started the partner");
+                self.step(Event::Started { pid });
+                self.watch(handle, Some(child));
+            }
+            Note::Started(Err(why)) => {
+                tracing::error!(partner = %self.node.partner(), %why, "cannot start the partner");
+                self.step(Event::NotStarted { why });
+            }
+            Note::Heartbeat(heartbeat) => {
+                let report = report(&heartbeat);
+                if let Some(server) = heartbeat.server {
+                    let pid = server.pid;
+                    self.heard = Some(server);
+                    self.step(Event::Answer { pid, report });
+                }
+            }
+            Note::Ended { pid, event } => {
+                if self.machine.pid() == Some(pid) {
+                    self.watched = None;
+                }
+                self.step(event);
+            }
+        }
+    }
+
+    fn seen(&mut self, seen: Seen) {
+        match seen {
+            Seen::Free(last) => self.step(Event::Free(last)),
+            Seen::Held(by) => self.step(Event::Held { by }),
+            Seen::Living { id, old, draining } => {
+                let pid = id.pid;
+                let known = self.machine.pid() == Some(pid);
+                // The hold first: whoever cannot be held is not watched.
+                let handle = match Handle::open(id) {
+                    Ok(Some(handle)) => handle,
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::error!(%error, "cannot watch the partner");
+                        return;
+                    }
+                };
+                self.step(Event::Found { pid, old, draining });
+                if !known && self.machine.pid() == Some(pid) {
+                    tracing::info!(partner = %self.node.partner(), pid, "found the partner");
+                    self.watch(handle, None);
+                }
+            }
+        }
+    }
+
+    /// Asks it from now on, and waits for its end.
+    fn watch(&mut self, handle: Handle, child: Option<Child>) {
+        let handle = Arc::new(handle);
+        let mut tasks = JoinSet::new();
+        if let Some(file) = self.partner.file() {
+            let (answers, mut heard) = mpsc::channel(1);
+            tasks.spawn(heartbeat::ask(self.node.node(), file.peer_address, answers));
+            let notes = self.notes.clone();
+            tasks.spawn(async move {
+                while let Some(heartbeat) = heard.recv().await {
+                    if notes.send(Note::Heartbeat(heartbeat)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let (held, partner, notes) = (handle.clone(), self.partner.clone(), self.notes.clone());
+        tasks.spawn(async move {
+            let status = if let Some(mut child) = child {
+                child.wait().await.ok()
+            } else {
+                held.exited().await;
+                None
+            };
+            let pid = held.id().pid;
+            let judged = tokio::task::spawn_blocking(move || partner.exit(pid, status)).await;
+            if let Ok(exit) = judged {
+                let event = Event::Exited { pid, exit };
+                let _ = notes.send(Note::Ended { pid, event }).await;
+            }
+        });
+        self.watched = Some(Watched {
+            handle,
+            _tasks: tasks,
+        });
+    }
+
+    fn register(&self) {
+        let me = self.me.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = me.register(false) {
+                tracing::warn!(%error, "cannot write node.json");
+            }
+        });
+    }
+
+    /// Tells the routers: at once if something changed, else with their next heartbeat.
+    fn tell(&self, draining: bool) {
+        let mut server = self.probe.heartbeat().server.unwrap_or_default();
+        server.restarts = self.me.restarts;
+        if draining {
+            server.set_state(ServerState::Draining);
+        }
+        let file = self.partner.file();
+        let partner = words::partner(&self.node, &self.machine, self.heard.as_ref(), file);
+        let word = AnnounceRequest {
+            server: Some(server),
+            partner,
+        };
+        self.word.send_if_modified(|old| {
+            let news = words::is_news(old, &word);
+            *old = word;
+            news
+        });
+    }
+
+    /// No more starts and kills; says that it drains, in its file first.
+    async fn farewell(&mut self) {
+        self.step(Event::Stop);
+        let me = self.me.clone();
+        let written = tokio::task::spawn_blocking(move || me.register(true));
+        let written = tokio::time::timeout(Duration::from_secs(1), written).await;
+        if !matches!(written, Ok(Ok(Ok(())))) {
+            tracing::warn!(?written, "cannot write node.json");
+        }
+        self.tell(true);
+        tokio::time::sleep(FAREWELL).await;
+    }
+}
+
+/// Writes and syncs a few bytes. An error is an answer, too: what counts is that one came.
+fn try_disk(path: &Path) {
+    let tried =
+        std::fs::write(path, b"alive\n").and_then(|()| std::fs::File::open(path)?.sync_data());
+    if let Err(error) = tried {
+        tracing::debug!(?path, %error, "the disk refused a probe");
+    }
+}

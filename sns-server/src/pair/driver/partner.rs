@@ -1,0 +1,263 @@
+//! [`Partner`]: the partner's place in the data directory: who holds its lock, how to start it, how
+//! it ended. All of it may wait for the disk.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
+
+use http::Uri;
+use sns_proto::v1::ServerRole;
+use tokio::process::Child;
+
+use crate::args::LogKind;
+use crate::config::{DataConfig, NodeConfig, node_name};
+use crate::failure::{Failure, Result};
+use crate::pair::machine::{Exit, Last, Rules};
+use crate::pair::process::{self, Handle, ProcessId};
+use crate::ports;
+use crate::run_file::NodeFile;
+
+/// Who holds the partner's lock.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// The process that the file names.
+    Living {
+        id: ProcessId,
+        /// It has run for a while.
+        old: bool,
+        /// It was asked to stop.
+        draining: bool,
+    },
+    /// A process that has not said who it is.
+    Held(String),
+    Free(Last),
+}
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub(crate) enum NotStarted {
+    /// Somebody runs already.
+    Held(Seen),
+    Failed(String),
+}
+
+/// A node that this process may start and watch.
+#[derive(Debug)]
+pub(crate) struct Partner {
+    role: ServerRole,
+    pair: String,
+    /// Where it listens when its file does not say.
+    ip: IpAddr,
+    data: DataConfig,
+    routers: Vec<Uri>,
+    dir: PathBuf,
+    program: PathBuf,
+    /// As the last look found it, so that others need not wait for the disk.
+    file: Mutex<Option<NodeFile>>,
+}
+
+impl Partner {
+    /// The partner of `node`; `data` is the absolute path of the data directory.
+    pub(crate) fn new(node: &NodeConfig, ip: IpAddr, data: PathBuf) -> Result<Self> {
+        let role = match node.role {
+            ServerRole::Master => ServerRole::Slave,
+            _ => ServerRole::Master,
+        };
+        let data = DataConfig {
+            path: data,
+            ..node.data.clone()
+        };
+        Self::node(role, node.pair.clone(), ip, data, node.routers.clone())
+    }
+
+    /// Any node, as the launcher starts it.
+    pub(crate) fn node(
+        role: ServerRole,
+        pair: String,
+        ip: IpAddr,
+        data: DataConfig,
+        routers: Vec<Uri>,
+    ) -> Result<Self> {
+        let dir = data.path.join("nodes").join(node_name(&pair, role));
+        Ok(Self {
+            role,
+            file: Mutex::new(NodeFile::read(&dir)),
+            dir,
+            pair,
+            ip,
+            data,
+            routers,
+            program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
+        })
+    }
+
+    /// Its file, if there is one, as it was found last.
+    pub(crate) fn file(&self) -> Option<NodeFile> {
+        let file = self.file.lock();
+        file.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, file: Option<NodeFile>) {
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+
+    fn read(&self) -> Option<NodeFile> {
+        let file = NodeFile::read(&self.dir);
+        self.keep(file.clone());
+        file
+    }
+
+    /// Who holds its lock.
+    pub(crate) fn look(&self) -> Seen {
+        let file = self.read();
+        match process::lock_holder(&self.dir.join("lock")) {
+            Ok(None) => Seen::Free(last(file.as_ref())),
+            Ok(Some(pid)) => {
+                let said = file.and_then(|file| {
+                    let id = file.process.filter(|id| id.pid == pid && id.is_alive())?;
+                    Some((id, file.stopping))
+                });
+                match said {
+                    Some((id, draining)) => Seen::Living {
+                        old: id.age() >= Rules::PAIR.served,
+                        id,
+                        draining,
+                    },
+                    None => Seen::Held(format!("process {pid}")),
+                }
+            }
+            // Better not to start one than to start a second one.
+            Err(e) => Seen::Held(format!("nobody can tell whom: {e}")),
+        }
+    }
+
+    /// Starts it, unless its lock is held. Call it inside a tokio runtime.
+    pub(crate) fn start(&self, restarts: u64) -> Result<(Child, Handle), NotStarted> {
+        match self.look() {
+            Seen::Free(_) => {}
+            held => return Err(NotStarted::Held(held)),
+        }
+        let failed =
+            |what: &str, why: &dyn std::fmt::Display| NotStarted::Failed(format!("{what}: {why}"));
+        let file = self.read().unwrap_or_default();
+        let address = self.place(&file.address);
+        let address = address.map_err(|e| failed("it has no address", &e))?;
+        let peer = self.place(&file.peer_address);
+        let peer = peer.map_err(|e| failed("it has no address", &e))?;
+        let file = NodeFile {
+            process: None,
+            address: address.to_string(),
+            peer_address: peer.to_string(),
+            restarts,
+            stopping: false,
+        };
+        file.write(&self.dir).map_err(|e| failed("its file", &e))?;
+        self.keep(Some(file));
+        let args = self.args(address, peer);
+        let child = process::spawn(&self.program, &args, &self.dir)
+            .map_err(|e| failed(&format!("{}", self.program.display()), &e))?;
+        // Not reaped yet, so the number is still its own, also if it has ended by now.
+        let handle = child
+            .id()
+            .and_then(ProcessId::of)
+            .and_then(|id| Handle::open(id).transpose());
+        match handle {
+            Some(Ok(handle)) => Ok((child, handle)),
+            Some(Err(e)) => Err(failed("it cannot be watched", &e)),
+            None => {
+                let why = process::last_words(&self.dir);
+                let why = why.unwrap_or_else(|| "see its server.log".to_owned());
+                Err(failed("it ended at once", &why))
+            }
+        }
+    }
+
+    /// Where it was, if that is free; else somewhere else: the routers tell.
+    fn place(&self, address: &str) -> Result<SocketAddr> {
+        if let Ok(address) = address.parse()
+            && ports::is_free(address)
+        {
+            return Ok(address);
+        }
+        let port = ports::draw(self.ip, 1)?[0];
+        Ok(SocketAddr::new(self.ip, port))
+    }
+
+    fn args(&self, address: SocketAddr, peer: SocketAddr) -> Vec<OsString> {
+        let role = match self.role {
+            ServerRole::Slave => "slave",
+            _ => "master",
+        };
+        let routers: Vec<String> = self
+            .routers
+            .iter()
+            .map(|uri| uri.to_string().trim_end_matches('/').to_owned())
+            .collect();
+        let mut args: Vec<OsString> = vec![role.into()];
+        let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
+        flag("--name", self.pair.clone().into());
+        flag("--data", self.data.path.clone().into());
+        flag("--listen", address.to_string().into());
+        flag("--peer-listen", peer.to_string().into());
+        flag("--router", routers.join(",").into());
+        match self.data.log {
+            LogKind::Dir => flag("--log", "dir".into()),
+        }
+        if self.data.force_network_fs {
+            args.push("--force-network-fs".into());
+        }
+        args
+    }
+
+    /// How it ended. `status` is known of one's own children only.
+    pub(crate) fn exit(&self, pid: u32, status: Option<ExitStatus>) -> Exit {
+        let file = self.read().filter(|file| {
+            let by = file.process.as_ref();
+            by.is_some_and(|id| id.pid == pid)
+        });
+        let asked =
+            file.is_some_and(|file| file.stopping) || status.is_some_and(|status| status.success());
+        let holder = process::lock_holder(&self.dir.join("lock"));
+        let lock_held = matches!(holder, Ok(Some(other)) if other != pid);
+        Exit {
+            asked,
+            lock_held: lock_held && !asked,
+            why: self.why(pid, status),
+        }
+    }
+
+    fn why(&self, pid: u32, status: Option<ExitStatus>) -> String {
+        let Some(status) = status else {
+            return format!("process {pid} died");
+        };
+        if let Some(signal) = status.signal() {
+            return format!("process {pid} was ended by signal {signal}");
+        }
+        let code = status.code().unwrap_or_default();
+        match process::last_words(&self.dir) {
+            Some(words) => format!("process {pid} ended with exit code {code}: {words}"),
+            None => format!("process {pid} ended with exit code {code}"),
+        }
+    }
+}
+
+/// Who ran last, as its file has it.
+pub(crate) fn last(file: Option<&NodeFile>) -> Last {
+    match file {
+        Some(NodeFile {
+            process: Some(id),
+            stopping,
+            ..
+        }) if id.is_of_this_boot() => {
+            if *stopping {
+                Last::Asked(id.pid)
+            } else {
+                Last::Died(id.pid)
+            }
+        }
+        _ => Last::Nobody,
+    }
+}

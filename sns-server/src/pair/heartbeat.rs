@@ -1,0 +1,87 @@
+//! The heartbeat from the side that asks: one call after the other, ten a second.
+
+use std::time::Duration;
+
+use sns_core::limits::MESSAGE_BYTES;
+use sns_proto::pair::v1::pair_service_client::PairServiceClient;
+use sns_proto::pair::v1::{AppenderPhase, ApplierPhase, HeartbeatRequest, HeartbeatResponse};
+use sns_proto::v1::ServerState;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::machine::{Append, Report, TICK};
+
+/// One call gives up after that long; the next one follows.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Asks the node at `address` for ever and hands over what it says.
+///
+/// # Cancel safety
+/// Dropping the future ends the asking.
+pub async fn ask(from: String, address: String, answers: mpsc::Sender<HeartbeatResponse>) {
+    let Ok(mut client) = client(&address) else {
+        tracing::error!(?address, "no address to send heartbeats to");
+        return;
+    };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let request = HeartbeatRequest { from: from.clone() };
+        match client.heartbeat(Request::new(request)).await {
+            Ok(response) => {
+                if answers.send(response.into_inner()).await.is_err() {
+                    return;
+                }
+            }
+            // The machine counts the silence.
+            Err(status) => tracing::trace!(?address, %status, "no heartbeat"),
+        }
+    }
+}
+
+/// Asks once.
+///
+/// # Errors
+/// As the transport has it; `Unavailable` also when no answer comes within a second.
+pub async fn ask_once(from: &str, address: &str) -> Result<HeartbeatResponse, Status> {
+    let request = HeartbeatRequest {
+        from: from.to_owned(),
+    };
+    let mut client = client(address)?;
+    let answer = tokio::time::timeout(ANSWER, client.heartbeat(request)).await;
+    let answer = answer.map_err(|_| Status::unavailable("no answer"))?;
+    answer.map(tonic::Response::into_inner)
+}
+
+fn client(address: &str) -> Result<PairServiceClient<Channel>, Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|e| Status::new(Code::InvalidArgument, e.to_string()))?
+        .connect_timeout(ANSWER)
+        .timeout(ANSWER)
+        .tcp_nodelay(true);
+    let client = PairServiceClient::new(endpoint.connect_lazy());
+    Ok(client.max_decoding_message_size(MESSAGE_BYTES))
+}
+
+/// What the machine goes by.
+pub fn report(heartbeat: &HeartbeatResponse) -> Report {
+    let server = heartbeat.server.clone().unwrap_or_default();
+    Report {
+        serving: server.state() == ServerState::Serving,
+        draining: server.state() == ServerState::Draining,
+        append: match heartbeat.appender() {
+            AppenderPhase::WaitsForLock => Append::WaitsForLock,
+            AppenderPhase::HoldsLock => Append::HoldsLock,
+            AppenderPhase::Syncs => Append::Syncs,
+            AppenderPhase::Idle | AppenderPhase::Unspecified => Append::Idle,
+        },
+        appends: heartbeat.appends,
+        applies_now: heartbeat.applier() == ApplierPhase::Applies,
+        applies: heartbeat.applies,
+        queued: heartbeat.queued,
+        lag: server.tail.saturating_sub(server.applied + 1),
+    }
+}
