@@ -278,12 +278,12 @@ fn check_node(node: &str) -> Result<()> {
     let good = (1..=64).contains(&node.len())
         && node
             .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b));
     if good {
         return Ok(());
     }
     Err(invalid(format!(
-        "{node:?} is no node name: 1 to 64 of a-z, 0-9 and - make one"
+        "{node:?} is no node name: 1 to 64 of a-z, 0-9, - and _ make one"
     )))
 }
 

@@ -6,6 +6,7 @@ pub mod args;
 pub mod cli;
 pub mod config;
 pub mod failure;
+mod hex;
 pub mod import;
 pub mod node;
 pub mod output;
@@ -40,9 +41,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::SnapshotCreate(data) => blocking(move || admin::snapshot_create(&data, json)).await,
         Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
         Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,
-        Task::Up(_) | Task::Down(_) | Task::Status(_) | Task::Router(_) => {
-            Err(Failure::invalid("not yet"))
-        }
+        Task::Router(router) => service::router::run(router, shutdown).await,
+        Task::Up(_) | Task::Down(_) | Task::Status(_) => Err(Failure::invalid("not yet")),
     }
 }
 

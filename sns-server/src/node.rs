@@ -13,15 +13,14 @@ use tonic::service::Routes;
 
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
+use crate::pair::driver::{self, PairConfig};
 use crate::serve::{self, Health};
 use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
 use crate::token::TokenKey;
 
-mod file;
 mod probe;
 
-pub use file::{NodeFile, start_time};
 pub use probe::Probe;
 
 /// The service that users call.
@@ -53,8 +52,6 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let users = serve::bind("--listen", config.listen).await?;
     let partner = serve::bind("--peer-listen", config.peer_listen).await?;
     let address = serve::address_of(&users)?;
-    let peer_address = serve::address_of(&partner)?;
-    NodeFile::of_this_process(&node, address, peer_address).write(&data.node_dir(&node))?;
 
     // Cancelled by `shutdown`, and when a part of the node fails.
     let ending = shutdown.child_token();
@@ -77,6 +74,13 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     routes.add_service(SnsApi::new(shared).into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
     parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
+    let pair = PairConfig {
+        node: config.clone(),
+        address,
+        data: data.path().to_owned(),
+        peer: partner,
+    };
+    parts.spawn(driver::run(pair, probe, ending.clone()));
 
     tracing::info!(%node, %address, pid = std::process::id(), "listening");
     let opening = tokio::task::spawn_blocking({

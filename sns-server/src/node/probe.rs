@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
+use crate::pair::NodeProbe;
 
 /// Looks into a node, also while it is still opening. Never waits.
 #[derive(Debug)]
@@ -74,9 +75,10 @@ impl Probe {
         }
         server
     }
+}
 
-    /// What the partner is told.
-    pub fn heartbeat(&self) -> HeartbeatResponse {
+impl NodeProbe for Probe {
+    fn heartbeat(&self) -> HeartbeatResponse {
         let mut heartbeat = HeartbeatResponse {
             server: Some(self.server()),
             appender: AppenderPhase::Idle.into(),

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sns_proto::pair::v1::HeartbeatResponse;
@@ -55,6 +55,7 @@ pub struct PairConfig {
 }
 
 enum Note {
+    Registered(bool),
     Looked(Seen),
     Started(Result<(Child, Handle), String>),
     NotStartedAs(Seen),
@@ -87,6 +88,7 @@ pub async fn run(
         address: address.to_string(),
         restarts: NodeFile::read(&own_dir).map_or(0, |file| file.restarts),
         dir: own_dir,
+        stopping: Arc::default(),
     };
     let partner = Partner::new(&node, address.ip(), data)?;
 
@@ -100,9 +102,9 @@ pub async fn run(
     let mut driver = Driver::new(node.clone(), me, partner, probe, word);
     driver.tell(false);
     tasks.spawn({
-        let (routers, ended) = (node.routers.clone(), ended.clone());
+        let (uris, ended) = (node.routers.clone(), ended.clone());
         async move {
-            announce::run(routers, heard, ended).await;
+            announce::run(uris, heard, ended).await;
             Ok(())
         }
     });
@@ -136,27 +138,33 @@ struct Myself {
     peer_address: String,
     restarts: u64,
     dir: PathBuf,
+    /// Whether it was asked to stop; held while the file is written, so that this never goes back.
+    stopping: Arc<Mutex<bool>>,
 }
 
 impl Myself {
-    /// Writes the file, if this process holds the lock and the file says something else.
-    fn register(&self, stopping: bool) -> Result<()> {
+    /// Writes the file, if this process holds the lock and the file says something else. Whether
+    /// the file is as it should be.
+    fn register(&self, stopping: bool) -> Result<bool> {
+        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        *asked |= stopping;
         let failed = |e: std::io::Error| Failure::io("cannot see to node.json", &e);
         let holder = super::process::lock_holder(&self.dir.join("lock")).map_err(failed)?;
         if holder != Some(std::process::id()) {
-            return Ok(());
+            return Ok(false);
         }
         let file = NodeFile {
             process: Some(super::process::ProcessId::own().map_err(failed)?),
             address: self.address.clone(),
             peer_address: self.peer_address.clone(),
             restarts: self.restarts,
-            stopping,
+            stopping: *asked,
         };
         if NodeFile::read(&self.dir).as_ref() == Some(&file) {
-            return Ok(());
+            return Ok(true);
         }
-        file.write(&self.dir)
+        file.write(&self.dir)?;
+        Ok(true)
     }
 }
 
@@ -181,12 +189,15 @@ struct Driver {
     /// What it said last.
     heard: Option<Server>,
     busy: HashSet<Chore>,
+    /// The lock is held and the file written; from then on it is seen to now and then.
+    registered: bool,
     ticks: u32,
 }
 
 /// What runs beside the loop, each at most once at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Chore {
+    Register,
     Look,
     Probe,
 }
@@ -215,6 +226,7 @@ impl Driver {
             watched: None,
             heard: None,
             busy: HashSet::new(),
+            registered: false,
             ticks: 0,
         }
     }
@@ -230,7 +242,7 @@ impl Driver {
                 () = shutdown.cancelled() => return,
                 Some(note) = self.inbox.recv() => self.take(note),
                 _ = tick.tick() => {
-                    if self.ticks.is_multiple_of(REGISTER_EVERY) {
+                    if !self.registered || self.ticks.is_multiple_of(REGISTER_EVERY) {
                         self.register();
                     }
                     self.ticks = self.ticks.wrapping_add(1);
@@ -310,6 +322,10 @@ impl Driver {
 
     fn take(&mut self, note: Note) {
         match note {
+            Note::Registered(done) => {
+                self.busy.remove(&Chore::Register);
+                self.registered = done;
+            }
             Note::Looked(seen) => {
                 self.busy.remove(&Chore::Look);
                 self.seen(seen);
@@ -408,12 +424,13 @@ impl Driver {
         });
     }
 
-    fn register(&self) {
+    fn register(&mut self) {
         let me = self.me.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = me.register(false) {
+        self.chore(Chore::Register, move || {
+            Note::Registered(me.register(false).unwrap_or_else(|error| {
                 tracing::warn!(%error, "cannot write node.json");
-            }
+                false
+            }))
         });
     }
 
@@ -443,7 +460,7 @@ impl Driver {
         let me = self.me.clone();
         let written = tokio::task::spawn_blocking(move || me.register(true));
         let written = tokio::time::timeout(Duration::from_secs(1), written).await;
-        if !matches!(written, Ok(Ok(Ok(())))) {
+        if !matches!(written, Ok(Ok(Ok(_)))) {
             tracing::warn!(?written, "cannot write node.json");
         }
         self.tell(true);
