@@ -265,12 +265,12 @@ fn check_step(model: &mut Model, bench: &mut Bench, step: Step) {
     match step {
         Step::Restart => bench.restart(),
         Step::LoseView => bench.lose_view(),
-        step => check_call(model, bench.sns(), step),
+        step => check_call(model, bench.sns(), &step),
     }
 }
 
-fn check_call(model: &mut Model, sns: &Sns, step: Step) {
-    match step {
+fn check_call(model: &mut Model, sns: &Sns, step: &Step) {
+    match *step {
         Step::Login(user) => {
             let made = sns.create_user(&name(user)).wait().unwrap();
             assert_eq!(made.created, model.users.insert(name(user)));
@@ -289,7 +289,7 @@ fn check_call(model: &mut Model, sns: &Sns, step: Step) {
                 .copied();
             carry_out(
                 model,
-                &sns,
+                sns,
                 Wish::Delete(name(a), id.unwrap_or(Seq::new(9, 9))),
             );
         }
@@ -301,8 +301,10 @@ fn check_call(model: &mut Model, sns: &Sns, step: Step) {
         Step::Misuse(n) if !model.requests.is_empty() => {
             let request = model.requests[n % model.requests.len()].clone();
             let user = match request.what {
-                Wish::Follow(a, _) | Wish::Unfollow(a, _) => a,
-                Wish::Post(a, _) | Wish::Delete(a, _) => a,
+                Wish::Follow(a, _)
+                | Wish::Unfollow(a, _)
+                | Wish::Post(a, _)
+                | Wish::Delete(a, _) => a,
             };
             let other = Wish::Post(user, "something else".into());
             assert_eq!(
