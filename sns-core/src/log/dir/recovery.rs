@@ -188,6 +188,11 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
         Some(chain) => chain,
         None => make(shared)?,
     };
+    if !chain.leftovers.is_empty() {
+        // Who trimmed may have died before the name of `head` was durable.
+        disk.sync_dir()
+            .map_err(|e| refused(disk, "syncing", "", e))?;
+    }
     for &first in &chain.leftovers {
         let name = segment::name(first);
         disk.unlink(&name)
@@ -297,7 +302,7 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
             .map_err(|e| refused(disk, "syncing", &name, e))?;
     }
     // That this segment exists declares all before it durable.
-    let durable = shared.commit.learn(recorded.max(first - 1));
+    let durable = shared.commit.known().max(recorded).max(first - 1);
     let start = Position {
         offset: segment::HEADER,
         next: first,
@@ -385,7 +390,6 @@ pub(super) fn look(shared: &Shared) -> Result<Chain, Error> {
     };
     shared.set_id(chain.id, &chain)?;
     shared.head_is(chain.head);
-    shared.commit.learn(chain.last().first - 1);
     let file = match disk.open(commit::NAME, Access::Read) {
         Ok(file) => Some(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -417,6 +421,7 @@ fn learn_from_frames(shared: &Shared, chain: &Chain) -> Result<(), Error> {
         next: first,
         prev,
     };
+    shared.commit.learn(first - 1);
     let mut walker = Walker::new(start, 64 * 1024, Vec::new());
     while let Walked::Frame(frame) = walker.next(&*file, Seal::new(chain.id)).map_err(reading)? {
         shared.commit.learn(frame.durable);
