@@ -19,6 +19,10 @@ pub(super) struct Tip {
     pub(super) first: u64,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) position: Position,
+    /// Where the durable entries end, as far as it is known. What stands behind it may be cut and
+    /// written anew by another process that could not find it on the disk, so that every search
+    /// for the true end begins here.
+    pub(super) sure: Position,
 }
 
 /// Damage, with its place.
@@ -356,6 +360,7 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
         first,
         file,
         position,
+        sure: position,
     };
     cut(shared, &mut tip).map_err(|e| refused(disk, "cutting", &name, e))?;
     Ok(tip)
