@@ -34,6 +34,8 @@ struct Written {
     first: u64,
     offset: u64,
     index: u64,
+    /// Where it ends.
+    end: Position,
     header: [u8; frame::HEADER],
     file: Arc<dyn DiskFile>,
 }
@@ -170,6 +172,7 @@ impl Writer {
             first: tip.first,
             offset,
             index: next,
+            end: tip.position,
             header,
             file: tip.file.clone(),
         })
@@ -194,9 +197,12 @@ impl Writer {
             let room = std::mem::take(&mut self.room);
             let tip = self.open_tip()?;
             let reading = |e| failed(disk, "reading", &segment::name(tip.first), e);
-            let mut walker = Walker::new(tip.position, 4096, room);
+            let mut walker = Walker::new(tip.sure, 4096, room);
             let end = loop {
                 match walker.next(&*tip.file, seal).map_err(reading)? {
+                    Walked::Frame(frame) if recorded.is_some_and(|sure| frame.index <= sure) => {
+                        tip.sure = walker.position();
+                    }
                     Walked::Frame(_) => {}
                     Walked::End => break None,
                     Walked::Bad(what) => break Some(what),
@@ -266,14 +272,16 @@ impl Writer {
                 return Err(refused(disk, "making", &segment::name(next), error));
             }
         };
+        let start = Position {
+            offset: segment::HEADER,
+            next,
+            prev,
+        };
         self.tip = Some(Tip {
             first: next,
             file,
-            position: Position {
-                offset: segment::HEADER,
-                next,
-                prev,
-            },
+            position: start,
+            sure: start,
         });
         // What stands before a segment is durable; waiting readers may see it now.
         let raised = shared
@@ -308,6 +316,10 @@ impl Writer {
             self.tip = None;
             self.tip = Some(recovery::open(shared)?);
             return stands(shared, written);
+        }
+        let tip = self.open_tip()?;
+        if tip.first == written.first && tip.sure.next < written.end.next {
+            tip.sure = written.end;
         }
         Ok(true)
     }

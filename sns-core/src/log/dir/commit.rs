@@ -133,9 +133,11 @@ impl Commit {
 
     /// Writes the record whatever stood there. Under the lock only, as the end of an Open.
     pub(super) fn set(&self, id: LogId, index: u64) -> io::Result<()> {
-        let new = self.learn(index);
+        let new = index.max(self.known());
         write_full(&*self.file()?, &encode(MAGIC, id, new), 0)?;
         self.unsynced.store(true, Ordering::Release);
+        // Not before: what this process reads, all the others must be able to see.
+        self.learn(new);
         Ok(())
     }
 

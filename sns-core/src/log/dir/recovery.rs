@@ -19,6 +19,10 @@ pub(super) struct Tip {
     pub(super) first: u64,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) position: Position,
+    /// Where the durable entries end, as far as it is known. What stands behind it may be cut and
+    /// written anew by another process that could not find it on the disk, so that every search
+    /// for the true end begins here.
+    pub(super) sure: Position,
 }
 
 /// Damage, with its place.
@@ -188,6 +192,11 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
         Some(chain) => chain,
         None => make(shared)?,
     };
+    if !chain.leftovers.is_empty() {
+        // Who trimmed may have died before the name of `head` was durable.
+        disk.sync_dir()
+            .map_err(|e| refused(disk, "syncing", "", e))?;
+    }
     for &first in &chain.leftovers {
         let name = segment::name(first);
         disk.unlink(&name)
@@ -297,7 +306,7 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
             .map_err(|e| refused(disk, "syncing", &name, e))?;
     }
     // That this segment exists declares all before it durable.
-    let durable = shared.commit.learn(recorded.max(first - 1));
+    let durable = shared.commit.known().max(recorded).max(first - 1);
     let start = Position {
         offset: segment::HEADER,
         next: first,
@@ -351,6 +360,7 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
         first,
         file,
         position,
+        sure: position,
     };
     cut(shared, &mut tip).map_err(|e| refused(disk, "cutting", &name, e))?;
     Ok(tip)
@@ -385,7 +395,6 @@ pub(super) fn look(shared: &Shared) -> Result<Chain, Error> {
     };
     shared.set_id(chain.id, &chain)?;
     shared.head_is(chain.head);
-    shared.commit.learn(chain.last().first - 1);
     let file = match disk.open(commit::NAME, Access::Read) {
         Ok(file) => Some(file),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -417,6 +426,7 @@ fn learn_from_frames(shared: &Shared, chain: &Chain) -> Result<(), Error> {
         next: first,
         prev,
     };
+    shared.commit.learn(first - 1);
     let mut walker = Walker::new(start, 64 * 1024, Vec::new());
     while let Walked::Frame(frame) = walker.next(&*file, Seal::new(chain.id)).map_err(reading)? {
         shared.commit.learn(frame.durable);

@@ -355,7 +355,11 @@ fn last_check(world: &Arc<World>, random: &mut Random, setup: Setup) -> Result<b
     let mut before: Option<(u64, Vec<Record>)> = None;
     for _ in 0..2 {
         let machine = world.machine(0);
-        let opened = setup.open(&machine);
+        let mut opened = setup.open(&machine);
+        // A write-back that failed before is told now, once.
+        if matches!(opened, Err(Error::Unavailable(_))) {
+            opened = setup.open(&machine);
+        }
         if let Some(index) = flipped {
             let said = match opened {
                 Err(Error::Damaged { index: found, .. }) if found == index => return Ok(true),

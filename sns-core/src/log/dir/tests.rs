@@ -267,3 +267,28 @@ fn reading_on_and_reading_anywhere_walk_through_nothing_twice() {
     let (_, cursor) = reader.remembered();
     assert_eq!(cursor, Some(300), "where the next read would go on");
 }
+
+#[test]
+fn an_entry_that_was_passed_and_then_cut_by_another_does_not_cut_its_successor() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (a, a_faults) = faulty(dir.path());
+    let (b, b_faults) = faulty(dir.path());
+    a.append(b"one").expect("append");
+    let before = a.size_bytes().expect("size");
+    *a_faults.syncs.lock() = [EIO].into();
+    assert!(matches!(a.append(b"two"), Err(Error::Unknown(_))));
+    // B goes past the entry that A wrote, and writes nothing.
+    *b_faults.writes.lock() = [Fault::Errno(ENOSPC)].into();
+    assert!(matches!(b.append(b"three"), Err(Error::Full(_))));
+    // Another process does not find it on the disk, cuts it, and writes a longer one there.
+    let segment = dir.path().join(segment::name(1));
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(segment)
+        .expect("open");
+    file.set_len(before).expect("cut");
+    let c = DirLog::open(dir.path(), DirLogOptions::default()).expect("open");
+    assert_eq!(c.append(b"another two, and longer").expect("append"), 2);
+    assert_eq!(b.append(b"three").expect("append"), 3);
+    assert_eq!(texts(&c), ["one", "another two, and longer", "three"]);
+}
