@@ -303,9 +303,19 @@ impl ViewFiles {
         let mut noted = self.0.noted.lock();
         let due =
             noted.is_none_or(|(at, index)| index != standing.index && at.elapsed() >= NOTE_EVERY);
-        if !due {
-            return;
+        if due {
+            self.note_now(standing, log_id, &mut noted);
         }
+    }
+
+    /// Notes how far the view is at a clean stop.
+    pub(crate) fn note_last(&self, standing: &Standing, log_id: LogId) {
+        if self.0.snapshots.is_some() && standing.index > 0 {
+            self.note_now(standing, log_id, &mut self.0.noted.lock());
+        }
+    }
+
+    fn note_now(&self, standing: &Standing, log_id: LogId, noted: &mut Option<(Instant, u64)>) {
         *noted = Some((Instant::now(), standing.index));
         let note = AppliedNote {
             log_id: log_id.to_string(),

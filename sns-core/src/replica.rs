@@ -360,6 +360,7 @@ impl Replica {
         }
         let view = self.view();
         view.close();
+        self.files.note_last(&view.standing(), self.log.id());
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "closing the log");
         }

@@ -12,6 +12,8 @@ mod posts;
 mod scrub;
 pub(crate) mod snapshot;
 mod store;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::collections::VecDeque;

@@ -206,3 +206,178 @@ fn changed<T: super::keys::Stored>(memory: &mut Memory, key: super::keys::Key) -
         .change(key)
         .expect("a directory names chunks that are there")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::log::LogId;
+    use crate::seq::Seq;
+    use crate::view::Store;
+    use crate::view::keys::meta::Meta;
+    use crate::view::tests::Draw;
+
+    fn name(number: u64) -> Username {
+        Username::parse(&format!("n{number:05}")).unwrap()
+    }
+
+    struct Rig {
+        memory: Memory,
+        store: Store,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Self {
+                memory: Memory::new(Meta::new(LogId(1)), usize::MAX),
+                store: Store::open(dir.path()).unwrap(),
+                _dir: dir,
+            }
+        }
+
+        fn read<T>(&mut self, read: impl Fn(&Memory) -> Result<T, Miss>) -> T {
+            loop {
+                match read(&self.memory) {
+                    Ok(found) => return found,
+                    Err(Miss::Fetch(keys)) => self.memory.load(&self.store, &keys).unwrap(),
+                    Err(Miss::Lost(key)) => panic!("{key:?} is lost"),
+                }
+            }
+        }
+
+        fn insert(&mut self, list: List, number: u64, count: usize) {
+            let name = name(number);
+            assert!(self.read(|m| find(m, list, &name)).is_none());
+            let no = UserNo(u32::try_from(number).unwrap());
+            let seq = Seq::new(number, 0);
+            insert(&mut self.memory, list, Edge { name, no, seq }, count as u64);
+        }
+
+        fn remove(&mut self, list: List, number: u64) {
+            let name = name(number);
+            assert!(self.read(|m| find(m, list, &name)).is_some());
+            remove(&mut self.memory, list, &name);
+        }
+
+        fn check(&mut self, list: List, model: &BTreeMap<u64, ()>) {
+            let expected: Vec<Username> = model.keys().map(|n| name(*n)).collect();
+            let all = self.read(|m| {
+                let mut all = Vec::new();
+                for_each(m, list, |edge| all.push(edge.name))?;
+                Ok(all)
+            });
+            assert!(
+                all == expected,
+                "{} edges, not {}",
+                all.len(),
+                expected.len()
+            );
+            let mut paged: Vec<Username> = Vec::new();
+            loop {
+                let after = paged.last().copied();
+                let page = self.read(|m| page(m, list, after.as_ref(), 201));
+                paged.extend(page.iter().map(|edge| edge.name));
+                if page.len() < 201 {
+                    break;
+                }
+            }
+            assert!(paged == expected);
+            // Between any two, before the first and after the last.
+            for number in model.keys().flat_map(|n| [n.saturating_sub(1), *n, n + 1]) {
+                let name = name(number);
+                let found = self.read(|m| find(m, list, &name));
+                assert_eq!(found.is_some(), model.contains_key(&number), "{name}");
+            }
+        }
+
+        /// Every chunk that is in memory is named by the directory, and none is empty.
+        fn check_chunks(&mut self, list: List) {
+            let root = self.read(|m| Ok(m.get::<Edges>(list.root())?.cloned()));
+            let Some(root) = root else {
+                for chunk in 0..200 {
+                    let chunk = list.chunk(chunk);
+                    assert!(self.read(|m| Ok(m.get::<EdgeChunk>(chunk)?.is_none())));
+                }
+                return;
+            };
+            for (_, chunk) in &root.chunks {
+                let key = list.chunk(*chunk);
+                let edges = self.read(|m| Ok(m.need::<EdgeChunk>(key)?.edges.len()));
+                assert!((1..=SPLIT.max(200)).contains(&edges), "{edges}");
+            }
+        }
+    }
+
+    #[test]
+    fn thousands_come_and_go_in_any_order_and_every_chunk_goes_with_its_last_edge() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut draw = Draw(seed);
+        let list = followers(UserNo(3));
+        // Ascending, descending, shuffled; removed from the front, the back, the middle.
+        for (order, removal) in [(0, 1), (1, 0), (2, 2)] {
+            let mut rig = Rig::new();
+            let mut model = BTreeMap::new();
+            let mut numbers: Vec<u64> = (1..=3_000).map(|n| n * 3).collect();
+            let mut sort = |numbers: &mut Vec<u64>, how| match how {
+                0 => numbers.sort_unstable(),
+                1 => numbers.sort_unstable_by(|a, b| b.cmp(a)),
+                _ => {
+                    for at in (1..numbers.len()).rev() {
+                        numbers.swap(at, draw.below(at as u64 + 1) as usize);
+                    }
+                }
+            };
+            sort(&mut numbers, order);
+            for number in &numbers {
+                model.insert(*number, ());
+                rig.insert(list, *number, model.len());
+            }
+            rig.check(list, &model);
+            rig.check_chunks(list);
+            sort(&mut numbers, removal);
+            for (at, number) in numbers.iter().enumerate() {
+                model.remove(number);
+                rig.remove(list, *number);
+                if at % 997 == 0 || model.len() < 4 {
+                    rig.check(list, &model);
+                    rig.check_chunks(list);
+                }
+            }
+            assert!(model.is_empty());
+            rig.insert(list, 7, 1);
+            rig.check(list, &BTreeMap::from([(7, ())]));
+        }
+    }
+
+    #[test]
+    fn edges_at_the_borders_of_chunks_are_found_after_random_changes() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut draw = Draw(seed);
+        let list = following(UserNo(9));
+        let mut rig = Rig::new();
+        let mut model = BTreeMap::new();
+        for round in 0..12_000 {
+            // It grows to hundreds, shrinks to nearly nothing, and grows again.
+            let number = 1 + draw.below(900);
+            let grows = (round / 2_000) % 2 == 0;
+            if model.contains_key(&number) {
+                if !grows || draw.below(4) == 0 {
+                    model.remove(&number);
+                    rig.remove(list, number);
+                }
+            } else if grows || draw.below(8) == 0 {
+                model.insert(number, ());
+                rig.insert(list, number, model.len());
+            }
+            if round % 1_999 == 0 {
+                rig.check(list, &model);
+            }
+        }
+        rig.check(list, &model);
+    }
+}

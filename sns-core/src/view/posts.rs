@@ -294,3 +294,115 @@ pub(crate) fn next_key(no: UserNo, author: &Author, before: Seq) -> Option<Key> 
     let last = author.blocks.checked_sub(1).filter(|_| !in_ring);
     last.map(|last| post::block_key(no, last))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::log::LogId;
+    use crate::post::Text;
+    use crate::user::Username;
+    use crate::view::Store;
+    use crate::view::keys::meta::Meta;
+    use crate::view::tests::Draw;
+
+    const AUTHOR: UserNo = UserNo(1);
+
+    /// Nothing is ever evicted, so nothing misses.
+    fn check(memory: &Memory, user: &UserRecord, model: &BTreeSet<Seq>, last: u64) {
+        let id = |spot: Option<Spot>| spot.map(|spot| spot.post().id);
+        assert_eq!(user.newest, model.last().copied().unwrap_or_default());
+        assert_eq!(user.posts, model.len() as u64);
+        for index in 0..=last + 1 {
+            let at = Seq::new(index, 0);
+            let below = newest_below(memory, AUTHOR, user, at).unwrap();
+            assert_eq!(id(below), model.range(..at).next_back().copied());
+            let above = oldest_above(memory, AUTHOR, user, at).unwrap();
+            assert_eq!(id(above), model.range(at.next()..).next().copied());
+            let found = find(memory, AUTHOR, user, at).unwrap();
+            assert_eq!(id(found), model.get(&at).copied());
+        }
+        let (mut down, mut spot) = (
+            Vec::new(),
+            newest_below(memory, AUTHOR, user, Seq::MAX).unwrap(),
+        );
+        while let Some(at) = spot {
+            down.push(at.post().id);
+            spot = at.older(memory).unwrap();
+        }
+        assert!(down.iter().rev().eq(model));
+        let (mut up, mut spot) = (
+            Vec::new(),
+            oldest_above(memory, AUTHOR, user, Seq::ZERO).unwrap(),
+        );
+        while let Some(at) = spot {
+            up.push(at.post().id);
+            spot = at.newer(memory, user.blocks).unwrap();
+        }
+        assert!(up.iter().eq(model));
+    }
+
+    #[test]
+    fn posts_are_found_when_the_newest_and_whole_blocks_are_deleted() {
+        let seed = rand::random();
+        println!("seed {seed}");
+        let mut draw = Draw(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let mut memory = Memory::new(Meta::new(LogId(1)), usize::MAX);
+        memory
+            .load(&store, &[super::super::keys::user::key(AUTHOR)])
+            .unwrap();
+        let mut user = UserRecord {
+            name: Username::parse("author").unwrap(),
+            created_at_ms: 0,
+            newest: Seq::ZERO,
+            newest_block: 0,
+            blocks: 0,
+            posts: 0,
+            following: 0,
+            followers: 0,
+        };
+        let mut model = BTreeSet::new();
+        let mut last = 0;
+        for _ in 0..12 {
+            for _ in 0..draw.below(150) {
+                last += 1;
+                let id = Seq::new(last, 0);
+                let text = Text::parse("x").unwrap();
+                let post = BlockPost {
+                    id,
+                    created_at_ms: 0,
+                    text,
+                };
+                append(&mut memory, AUTHOR, &mut user, post);
+                model.insert(id);
+            }
+            // The newest ones, a range in the middle, or all.
+            let ids: Vec<Seq> = model.iter().copied().collect();
+            let gone = match draw.below(4) {
+                0 => ids
+                    .iter()
+                    .rev()
+                    .take(draw.below(90) as usize)
+                    .copied()
+                    .collect(),
+                1 => ids[ids.len() / 4..ids.len() * 3 / 4].to_vec(),
+                2 => ids,
+                _ => Vec::new(),
+            };
+            for id in gone {
+                let spot = find(&memory, AUTHOR, &user, id).unwrap().unwrap();
+                let next = if user.newest == id {
+                    spot.clone().older(&memory).unwrap()
+                } else {
+                    None
+                };
+                remove(&mut memory, &mut user, &spot, next.as_ref());
+                model.remove(&id);
+            }
+            check(&memory, &user, &model, last);
+        }
+    }
+}

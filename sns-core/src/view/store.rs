@@ -153,6 +153,12 @@ impl Store {
         }))
     }
 
+    /// Takes a key away behind the back of the view.
+    #[cfg(test)]
+    pub(crate) fn remove_raw(&self, key: &[u8]) {
+        self.with(|db| Ok(db.remove(key).map(|_| ())?)).unwrap();
+    }
+
     /// Fills the table of remembered requests, which a view keeps in memory as a whole.
     pub(crate) fn load_requests(&self, memory: &mut Memory) -> Result<(), Error> {
         let (first, next) = memory.meta.requests;
