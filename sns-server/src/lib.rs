@@ -5,6 +5,7 @@ pub mod announce;
 pub mod args;
 pub mod cli;
 pub mod config;
+pub mod down;
 pub mod failure;
 mod hex;
 pub mod import;
@@ -17,8 +18,10 @@ pub mod run_file;
 pub mod serve;
 pub mod service;
 pub mod shutdown;
+pub mod status_cmd;
 pub mod telemetry;
 pub mod token;
+pub mod up;
 
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +45,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
         Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,
         Task::Router(router) => service::router::run(router, shutdown).await,
-        Task::Up(_) | Task::Down(_) | Task::Status(_) => Err(Failure::invalid("not yet")),
+        Task::Up(up) => Box::pin(up::run(up, shutdown)).await,
+        Task::Down(down) => down::run(down).await,
+        Task::Status(status) => status_cmd::run(status, json).await,
     }
 }
 

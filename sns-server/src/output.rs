@@ -30,3 +30,9 @@ pub fn gone(error: std::io::Error) -> Result<()> {
     }
     Err(Failure::io("cannot write to stdout", &error))
 }
+
+/// Prints one line for a human, to stderr.
+pub fn message(text: &str) {
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -27,7 +27,7 @@ use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::{announce, serve};
 
-mod partner;
+pub(crate) mod partner;
 mod words;
 
 use partner::{Partner, Seen};

@@ -1,0 +1,340 @@
+//! `status`: every node and router, one a line; JSON for programs, aligned columns for people.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Uri;
+use serde::Serialize;
+use sns_core::DataDir;
+use sns_proto::v1::router_service_client::RouterServiceClient;
+use sns_proto::v1::{ListServersRequest, Server, ServerRole, ServerState};
+use tokio::time::timeout;
+use tonic::Status;
+use tonic::transport::Endpoint;
+
+use crate::config::StatusConfig;
+use crate::failure::{Failure, Result};
+use crate::output;
+use crate::pair::driver::partner;
+use crate::pair::heartbeat;
+use crate::pair::machine::Last;
+use crate::pair::process;
+use crate::run_file::{self, NodeFile, RunFile};
+use crate::telemetry::escaped;
+
+#[cfg(test)]
+mod tests;
+
+/// How long one server may take to answer.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// Shows what `config` asks for.
+///
+/// # Errors
+/// `Unavailable`: no router answers. `Invalid`: there is no data.
+pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
+    let rows = match config {
+        StatusConfig::Routers(routers) => by_routers(&routers).await?,
+        StatusConfig::Data(data) => by_data(&data).await?,
+    };
+    if json {
+        for row in &rows {
+            let line = serde_json::to_string(row);
+            output::line(&line.map_err(|e| Failure::invalid(format!("a row is no JSON: {e}")))?)?;
+        }
+        return Ok(());
+    }
+    for line in table(&rows) {
+        output::line(&line)?;
+    }
+    for line in disagreements(&rows) {
+        output::message(&line);
+    }
+    Ok(())
+}
+
+/// The list of one router.
+///
+/// # Errors
+/// As the transport has it; `Unavailable` also after 2 s without an answer.
+pub async fn list(router: &Uri) -> Result<Vec<Server>, Status> {
+    let asked = async {
+        let endpoint = Endpoint::from(router.clone()).connect_timeout(ANSWER);
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|_| Status::unavailable("cannot connect"))?;
+        let mut client = RouterServiceClient::new(channel);
+        let answer = client.list_servers(ListServersRequest {}).await?;
+        Ok(answer.into_inner().servers)
+    };
+    timeout(ANSWER, asked)
+        .await
+        .unwrap_or_else(|_| Err(Status::unavailable("no answer in time")))
+}
+
+/// One line: a node or a router. The order of the fields is the contract's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Row {
+    name: String,
+    pair: Option<String>,
+    role: &'static str,
+    address: Option<String>,
+    pid: Option<u32>,
+    state: &'static str,
+    applied: Option<u64>,
+    tail: Option<u64>,
+    lag: Option<u64>,
+    streams: Option<u64>,
+    restarts: Option<u64>,
+    digest: Option<String>,
+    reason: Option<String>,
+}
+
+impl Row {
+    fn of(server: Server) -> Self {
+        // What a dead process held says nothing about now.
+        let runs = server.pid != 0;
+        let text = |text: String| (!text.is_empty()).then_some(text);
+        let number = |number: u64| runs.then_some(number);
+        Self {
+            role: role(server.role()),
+            state: state(server.state()),
+            name: server.name,
+            pair: text(server.pair),
+            address: text(server.address),
+            pid: runs.then_some(server.pid),
+            applied: number(server.applied),
+            tail: number(server.tail),
+            lag: number(server.tail.saturating_sub(server.applied + 1)),
+            streams: number(server.streams),
+            restarts: Some(server.restarts),
+            digest: text(server.digest).filter(|_| runs),
+            reason: text(server.reason),
+        }
+    }
+
+    fn router(uri: &Uri, answer: &Result<(), Status>) -> Self {
+        let authority = uri.authority().map(ToString::to_string);
+        let reason = answer.as_ref().err();
+        Self {
+            name: "router".to_owned(),
+            pair: None,
+            role: "router",
+            address: authority,
+            pid: None,
+            state: state(if answer.is_ok() {
+                ServerState::Serving
+            } else {
+                ServerState::Failed
+            }),
+            applied: None,
+            tail: None,
+            lag: None,
+            streams: None,
+            restarts: None,
+            digest: None,
+            reason: reason.map(|status| status.message().to_owned()),
+        }
+    }
+}
+
+fn role(role: ServerRole) -> &'static str {
+    match role {
+        ServerRole::Master => "master",
+        ServerRole::Slave => "slave",
+        ServerRole::Unspecified => "unspecified",
+    }
+}
+
+fn state(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Unspecified => "unspecified",
+        ServerState::Starting => "starting",
+        ServerState::Serving => "serving",
+        ServerState::Draining => "draining",
+        ServerState::Hung => "hung",
+        ServerState::Restarting => "restarting",
+        ServerState::Failed => "failed",
+        ServerState::Stopped => "stopped",
+    }
+}
+
+async fn by_routers(routers: &[Uri]) -> Result<Vec<Row>> {
+    let answers = join_all(routers.iter().map(list)).await;
+    let Some(Ok(servers)) = answers.iter().find(|answer| answer.is_ok()) else {
+        let names: Vec<String> = routers.iter().map(ToString::to_string).collect();
+        let mut failure = Failure::unavailable(format!(
+            "no router answers at {}: `sns-server up` starts one; `sns-server status --data DIR` \
+             asks without one",
+            names.join(", ")
+        ));
+        failure.reason = None;
+        return Err(failure);
+    };
+    let mut rows: Vec<Row> = servers.iter().cloned().map(Row::of).collect();
+    for (router, answer) in routers.iter().zip(&answers) {
+        rows.push(Row::router(
+            router,
+            &answer.as_ref().map(drop).map_err(Clone::clone),
+        ));
+    }
+    Ok(rows)
+}
+
+async fn by_data(data: &Path) -> Result<Vec<Row>> {
+    let data = DataDir::open_existing(data, true)?.path().to_owned();
+    let run = RunFile::read(&data);
+    let uri: Option<Uri> = run.as_ref().and_then(|run| run.router_url.parse().ok());
+    let listed = match &uri {
+        Some(uri) => Some(list(uri).await),
+        None => None,
+    };
+    let mut told: HashMap<String, Server> = HashMap::new();
+    if let Some(Ok(servers)) = &listed {
+        let by_name = |server: &Server| (server.name.clone(), server.clone());
+        told.extend(servers.iter().map(by_name));
+    }
+    let nodes = run_file::nodes(&data);
+    let asked = nodes.iter().map(|node| ask(&data, node, &told));
+    let mut rows: Vec<Row> = join_all(asked).await;
+    if let (Some(uri), Some(run), Some(listed)) = (uri, run, listed) {
+        let mut row = Row::router(&uri, &listed.map(drop));
+        row.pid = run
+            .router
+            .filter(process::ProcessId::is_alive)
+            .map(|id| id.pid);
+        row.restarts = Some(run.router_restarts);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+/// One node: its own word if it gives one, else that of its partner by way of a router, else what
+/// its files and its lock say.
+async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
+    let dir = data.join("nodes").join(node);
+    let file = NodeFile::read(&dir);
+    let holder = process::lock_holder(&dir.join("lock")).ok().flatten();
+    if let (Some(pid), Some(file)) = (holder, &file)
+        && let Ok(heartbeat) = heartbeat::ask_once("status", &file.peer_address).await
+        && let Some(server) = heartbeat.server.filter(|server| server.pid == pid)
+    {
+        return Row::of(server);
+    }
+    if let Some(server) = told.get(node) {
+        return Row::of(server.clone());
+    }
+    let (pair, role) = node.rsplit_once('-').unwrap_or((node, ""));
+    let role = match role {
+        "slave" => ServerRole::Slave,
+        _ => ServerRole::Master,
+    };
+    let (state, reason) = match (holder, partner::last(file.as_ref())) {
+        (Some(pid), _) if process::doing(pid) == "stopped" => {
+            let why = format!("process {pid} is stopped and does not answer");
+            (ServerState::Hung, why)
+        }
+        (Some(_), _) => (ServerState::Starting, "it does not answer yet".to_owned()),
+        (None, Last::Died(pid)) => {
+            let why = format!("process {pid} died and nobody has restarted it");
+            (ServerState::Failed, why)
+        }
+        (None, Last::Asked(_) | Last::Nobody) => (ServerState::Stopped, String::new()),
+    };
+    let file = file.unwrap_or_default();
+    let row = Row::of(Server {
+        name: node.to_owned(),
+        pair: pair.to_owned(),
+        role: role.into(),
+        address: file.address,
+        pid: holder.unwrap_or(0),
+        state: state.into(),
+        restarts: file.restarts,
+        reason,
+        ..Server::default()
+    });
+    // It runs, and nobody said how far it is.
+    Row {
+        applied: None,
+        tail: None,
+        lag: None,
+        streams: None,
+        ..row
+    }
+}
+
+/// A header and a line a row, aligned; foreign text is escaped.
+fn table(rows: &[Row]) -> Vec<String> {
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let text = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), escaped);
+    let mut lines: Vec<[String; 10]> = vec![
+        [
+            "NAME", "STATE", "ADDRESS", "PID", "APPLIED", "LAG", "STREAMS", "RESTARTS", "DIGEST",
+            "REASON",
+        ]
+        .map(str::to_owned),
+    ];
+    for row in rows {
+        let digest = row
+            .digest
+            .as_ref()
+            .map(|digest| digest.chars().take(8).collect());
+        lines.push([
+            escaped(&row.name),
+            row.state.to_owned(),
+            text(&row.address),
+            number(row.pid.map(u64::from)),
+            number(row.applied),
+            number(row.lag),
+            number(row.streams),
+            number(row.restarts),
+            text(&digest),
+            row.reason.as_deref().map_or_else(String::new, escaped),
+        ]);
+    }
+    let mut widths = [0; 10];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let aligned = |line: &[String; 10]| {
+        let mut out = String::new();
+        for (index, (cell, width)) in line.iter().zip(widths).enumerate() {
+            // Numbers end at the same column, words begin there.
+            let cell = if (3..8).contains(&index) {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            };
+            out.push_str(&cell);
+            out.push_str("  ");
+        }
+        out.trim_end().to_owned()
+    };
+    lines.iter().map(aligned).collect()
+}
+
+/// Two views of one entry have one digest; what to say where they have not.
+fn disagreements(rows: &[Row]) -> Vec<String> {
+    let mut first: HashMap<u64, &Row> = HashMap::new();
+    let mut lines = Vec::new();
+    for row in rows {
+        let (Some(applied), Some(_)) = (row.applied, &row.digest) else {
+            continue;
+        };
+        let other = *first.entry(applied).or_insert(row);
+        if other.digest != row.digest {
+            lines.push(format!(
+                "the views of {} and {} differ at entry {applied}: one of them is wrong; `sns-server \
+                 log verify` checks the log, a node whose view/ is deleted rebuilds it",
+                escaped(&other.name),
+                escaped(&row.name)
+            ));
+        }
+    }
+    lines
+}

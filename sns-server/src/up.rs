@@ -1,0 +1,302 @@
+//! `up`: a router and N pairs on this machine with one command, watched as long as it lives.
+//!
+//! `up` is the parent of the router and of the slaves; each slave starts its master. The pairs look
+//! after themselves: `up` restarts the router, and a pair of which nobody is left to restart the
+//! other. If `up` itself dies, the rest goes on; `down` finds them all.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use rustix::fs::{FlockOperation, flock};
+use sns_core::DataDir;
+use sns_proto::v1::{Server, ServerState};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{ROUTER_DEFAULT, UpConfig};
+use crate::down;
+use crate::failure::{Failure, Result};
+use crate::pair::machine::TICK;
+use crate::pair::process::{self, ProcessId};
+use crate::run_file::{self, RunFile};
+use crate::telemetry::escaped;
+use crate::{output, serve, status_cmd};
+
+mod keeper;
+mod pairs;
+mod plan;
+mod router;
+
+use keeper::Keeper;
+use pairs::PairOfNodes;
+use plan::Plan;
+use router::RouterProcess;
+
+/// How often the wait for the first service says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts everything, prints `router http://H:P` once all of it serves, and stops it at `shutdown`.
+///
+/// # Errors
+/// `Unavailable`: something runs on this data already, a port is in use, or a node does not come
+/// up. `Invalid`: the directory holds something else. Whatever was started is stopped again.
+pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
+    let path = config.data.path.clone();
+    let force = config.data.force_network_fs;
+    let data = blocking(move || Ok(DataDir::open(path, force)?.path().to_owned())).await?;
+    // Held to the end: the kernel lets go of it, however this process ends.
+    let _lock = lock(&data)?;
+    refuse_if_living(&data)?;
+    if config.listen.port() != 0 {
+        drop(serve::bind("--listen", config.listen).await?);
+    }
+    let plan = Plan::new(config.servers, config.listen)?;
+    for node in plan.nodes() {
+        node.file.write(&data.join("nodes").join(&node.name))?;
+    }
+    let mut up = Up::new(&config, &plan, data)?;
+    up.write_run_file()?;
+    let ended = match up.until_serving(&plan, &shutdown).await {
+        Ok(true) => {
+            up.greet()?;
+            up.keep(&shutdown).await;
+            Ok(())
+        }
+        other => other.map(drop),
+    };
+    let stopped = up.stop().await;
+    ended.and(stopped)
+}
+
+/// One `up` a directory: a lock on the directory itself.
+fn lock(data: &Path) -> Result<File> {
+    let dir = File::open(data).map_err(|e| Failure::io(format!("{}", data.display()), &e))?;
+    match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(dir),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let by = process::lock_holder(data).ok().flatten();
+            let by = by.map_or(String::new(), |pid| format!(" (process {pid})"));
+            Err(runs_already(data, &format!("another `sns-server up`{by}")))
+        }
+        Err(e) => Err(Failure::io("cannot lock the data directory", &e.into())),
+    }
+}
+
+fn refuse_if_living(data: &Path) -> Result<()> {
+    let living = run_file::living(data)?;
+    let mut names: Vec<&str> = living.iter().map(|living| living.node.as_str()).collect();
+    let run = RunFile::read(data);
+    if run
+        .and_then(|run| run.router)
+        .is_some_and(|id| id.is_alive())
+    {
+        names.push("a router");
+    }
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(runs_already(data, &names.join(", ")))
+}
+
+fn runs_already(data: &Path, what: &str) -> Failure {
+    let data = escaped(&data.display().to_string());
+    let mut failure = Failure::unavailable(format!(
+        "{what} runs on {data} already: `sns-server down --data {data}` stops it"
+    ));
+    failure.reason = None;
+    failure
+}
+
+struct Up {
+    data: PathBuf,
+    uri: Uri,
+    url: String,
+    router: Keeper<RouterProcess>,
+    pairs: Vec<Keeper<PairOfNodes>>,
+    started: Instant,
+    /// As `run.json` has it.
+    written: Option<RunFile>,
+}
+
+impl Up {
+    fn new(config: &UpConfig, plan: &Plan, data: PathBuf) -> Result<Self> {
+        let url = format!("http://{}", plan.router);
+        let uri: Uri = url
+            .parse()
+            .map_err(|e| Failure::invalid(format!("{url}: {e}")))?;
+        let started = Instant::now();
+        let router = RouterProcess::new(plan.router, config.policy, &data, uri.clone())?;
+        let router = Keeper::new(router, RouterProcess::RULES, started);
+        let storage = crate::config::DataConfig {
+            path: data.clone(),
+            ..config.data.clone()
+        };
+        let pairs = plan.pairs.iter().map(|pair| {
+            let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri)?;
+            Ok(Keeper::new(pair, PairOfNodes::RULES, started))
+        });
+        Ok(Self {
+            pairs: pairs.collect::<Result<_>>()?,
+            router,
+            url,
+            uri,
+            data,
+            started,
+            written: None,
+        })
+    }
+
+    /// Keeps `run.json` as things are.
+    fn write_run_file(&mut self) -> Result<()> {
+        let own = ProcessId::own().map_err(|e| Failure::io("cannot tell who I am", &e))?;
+        let file = RunFile {
+            up: own,
+            router: self.router.kept().id(),
+            router_url: self.url.clone(),
+            router_restarts: self.router.restarts(),
+        };
+        if self.written.as_ref() != Some(&file) {
+            file.write(&self.data)?;
+            self.written = Some(file);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        self.router.tick();
+        for pair in &mut self.pairs {
+            pair.tick();
+        }
+        if let Err(error) = self.write_run_file() {
+            tracing::warn!(%error, "cannot write run.json");
+        }
+    }
+
+    /// Starts what there is to start; true once all serve, false when asked to stop before.
+    async fn until_serving(&mut self, plan: &Plan, shutdown: &CancellationToken) -> Result<bool> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(false),
+                _ = tick.tick() => {}
+            }
+            self.tick();
+            if let Some(why) = self.router.failure() {
+                return Err(Failure::unavailable(format!(
+                    "the router does not start: {why}"
+                )));
+            }
+            for pair in &self.pairs {
+                if let Some(why) = pair.failure() {
+                    let pair = pair.kept().name();
+                    return Err(Failure::unavailable(format!(
+                        "pair {pair} does not start: {why}"
+                    )));
+                }
+            }
+            let listed = status_cmd::list(&self.uri).await.unwrap_or_default();
+            if let Some(failed) = listed.iter().find(|s| s.state() == ServerState::Failed) {
+                return Err(Failure::unavailable(format!(
+                    "{} does not start: {}",
+                    escaped(&failed.name),
+                    escaped(&failed.reason)
+                )));
+            }
+            let missing = missing(plan, &listed);
+            if missing.is_empty() {
+                return Ok(true);
+            }
+            if told.elapsed() >= PATIENCE {
+                told = Instant::now();
+                let after = self.started.elapsed().as_secs();
+                tracing::info!(after_s = after, "waiting for {}", missing.join(", "));
+            }
+        }
+    }
+
+    /// The one line for programs, and the lines for people.
+    fn greet(&self) -> Result<()> {
+        output::line(&format!("router {}", self.url))?;
+        let flag = if self.url == ROUTER_DEFAULT {
+            String::new()
+        } else {
+            format!(" --router {}", self.url)
+        };
+        let data = escaped(&self.data.display().to_string());
+        let pairs = match self.pairs.len() {
+            1 => "one pair".to_owned(),
+            count => format!("{count} pairs"),
+        };
+        for line in [
+            format!("{pairs} of servers serve {data}; Ctrl-C stops them"),
+            format!("next, in another terminal: sns -u alice{flag}"),
+            format!("to see who serves:         sns-server status{flag}"),
+        ] {
+            output::message(&line);
+        }
+        Ok(())
+    }
+
+    async fn keep(&mut self, shutdown: &CancellationToken) {
+        let mut tick = interval(TICK);
+        // One that slept has one tick to make up for, not many.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = tick.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// All nodes first, the router last: clients are told who drains.
+    async fn stop(&mut self) -> Result<()> {
+        self.router.stop();
+        let mut ours = Vec::new();
+        for pair in &mut self.pairs {
+            pair.stop();
+            ours.extend(pair.kept().child());
+        }
+        let nodes = down::stop_nodes(&self.data, ours).await;
+        let router = match self.router.kept().id() {
+            Some(id) => down::stop_processes(vec![id]).await.map(drop),
+            None => Ok(()),
+        };
+        down::forget(&self.data);
+        nodes.map(drop).and(router)
+    }
+}
+
+/// Nodes of the plan that do not serve yet, with what is known of them.
+fn missing(plan: &Plan, listed: &[Server]) -> Vec<String> {
+    plan.nodes()
+        .filter_map(|node| match listed.iter().find(|it| it.name == node.name) {
+            Some(server) if server.state() == ServerState::Serving => None,
+            Some(server) if server.reason.is_empty() => Some(node.name.clone()),
+            Some(server) => Some(format!("{} ({})", node.name, escaped(&server.reason))),
+            None => Some(node.name.clone()),
+        })
+        .collect()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let panicked = |e| Failure::new(sns_core::ErrorKind::Internal, format!("report this: {e}"));
+    tokio::task::spawn_blocking(work).await.map_err(panicked)?
+}
+
+/// Where a router's own log goes.
+fn router_dir(data: &Path) -> PathBuf {
+    data.join("nodes").join("router")
+}
+
+/// `host:port` of a loopback listener, as flags take it.
+fn flag(address: SocketAddr) -> String {
+    address.to_string()
+}

@@ -1,0 +1,150 @@
+//! The router as `up` keeps it: a child, asked for its list now and then.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::Uri;
+use tokio::process::Child;
+use tokio::task::JoinSet;
+
+use super::keeper::Kept;
+use crate::args::Policy;
+use crate::failure::{Failure, Result};
+use crate::pair::machine::{Event, Exit, Last, Report, Rules};
+use crate::pair::process::{self, ProcessId};
+use crate::status_cmd;
+
+/// How often it is asked.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+
+pub(super) struct RouterProcess {
+    program: PathBuf,
+    args: Vec<OsString>,
+    dir: PathBuf,
+    child: Option<(Child, ProcessId)>,
+    answers: Arc<AtomicU64>,
+    seen: u64,
+    /// Ends with it.
+    _asking: JoinSet<()>,
+}
+
+impl RouterProcess {
+    pub(super) const RULES: Rules = Rules::ROUTER;
+
+    /// Call it inside a tokio runtime.
+    pub(super) fn new(listen: SocketAddr, policy: Policy, data: &Path, uri: Uri) -> Result<Self> {
+        let answers = Arc::new(AtomicU64::new(0));
+        let count = answers.clone();
+        let mut asking = JoinSet::new();
+        asking.spawn(async move {
+            loop {
+                if status_cmd::list(&uri).await.is_ok() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        });
+        let policy = match policy {
+            Policy::Random => "random",
+            Policy::P2c => "p2c",
+        };
+        let args = [
+            "router",
+            "--listen",
+            &super::flag(listen),
+            "--policy",
+            policy,
+        ];
+        Ok(Self {
+            program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
+            args: args.map(OsString::from).to_vec(),
+            dir: super::router_dir(data),
+            child: None,
+            answers,
+            seen: 0,
+            _asking: asking,
+        })
+    }
+
+    /// The living process.
+    pub(super) fn id(&self) -> Option<ProcessId> {
+        self.child.as_ref().map(|(_, id)| id.clone())
+    }
+}
+
+impl Kept for RouterProcess {
+    fn title(&self) -> String {
+        "the router".to_owned()
+    }
+
+    fn poll(&mut self, _: Option<u32>) -> Vec<Event> {
+        let Some((child, id)) = &mut self.child else {
+            return Vec::new();
+        };
+        let pid = id.pid;
+        if let Ok(Some(status)) = child.try_wait() {
+            self.child = None;
+            let why = match (status.signal(), process::last_words(&self.dir)) {
+                (Some(signal), _) => format!("ended by signal {signal}"),
+                (None, Some(words)) => words,
+                (None, None) => format!("exit code {}", status.code().unwrap_or_default()),
+            };
+            let exit = Exit {
+                asked: status.success(),
+                lock_held: false,
+                why,
+            };
+            return vec![Event::Exited { pid, exit }];
+        }
+        let answers = self.answers.load(Ordering::Relaxed);
+        if answers == self.seen {
+            return Vec::new();
+        }
+        self.seen = answers;
+        let report = Report {
+            serving: true,
+            ..Report::default()
+        };
+        vec![Event::Answer { pid, report }]
+    }
+
+    fn look(&mut self) -> Event {
+        match &self.child {
+            Some((_, id)) => Event::Found {
+                pid: id.pid,
+                old: false,
+                draining: false,
+            },
+            None => Event::Free(Last::Nobody),
+        }
+    }
+
+    fn start(&mut self, _: u64) -> Event {
+        let child = match process::spawn(&self.program, &self.args, &self.dir) {
+            Ok(child) => child,
+            Err(e) => return Event::NotStarted { why: e.to_string() },
+        };
+        let Some(id) = child.id().and_then(ProcessId::of) else {
+            let why = process::last_words(&self.dir);
+            let why = why.unwrap_or_else(|| "it ended at once".to_owned());
+            return Event::NotStarted { why };
+        };
+        let pid = id.pid;
+        self.seen = self.answers.load(Ordering::Relaxed);
+        self.child = Some((child, id));
+        Event::Started { pid }
+    }
+
+    fn kill(&mut self) {
+        if let Some((child, _)) = &mut self.child
+            && let Err(error) = child.start_kill()
+        {
+            tracing::error!(%error, "cannot kill the router");
+        }
+    }
+}
