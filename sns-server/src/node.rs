@@ -20,6 +20,7 @@ use crate::service::sns::SnsApi;
 use crate::token::TokenKey;
 
 mod probe;
+mod snapshots;
 
 pub use probe::Probe;
 
@@ -97,6 +98,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         opened = opening => match opened.map_err(panicked)? {
             Ok(sns) => {
                 publish.send_replace(Some(sns.clone()));
+                parts.spawn(snapshots::keep(config.clone(), sns.clone(), ending.clone()));
                 parts.spawn(follow_health(sns, health, ending.clone()));
                 until_ended(&mut parts, &ending).await
             }
