@@ -38,6 +38,9 @@ const POSTS_IN_FLIGHT: usize = 64;
 /// How long a stream that ends waits for the outcomes of its posts.
 const END_WAIT: Duration = Duration::from_secs(2);
 
+#[cfg(test)]
+mod tests;
+
 /// What a stream sends.
 pub type Responses = Pin<Box<dyn Stream<Item = Result<TimelineResponse, Status>> + Send>>;
 
