@@ -37,6 +37,9 @@ fn checked(args: Args) -> Result<Config> {
 
 fn run(config: Config) -> Result<()> {
     telemetry::start(config.is_server());
+    if config.is_server() {
+        allow_many_connections();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("sns-server")
@@ -48,6 +51,16 @@ fn run(config: Config) -> Result<()> {
     });
     runtime.shutdown_timeout(GRACE);
     ended
+}
+
+/// Each stream takes a descriptor, and the usual bound is 1,024: takes all that may be had.
+fn allow_many_connections() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the bound on open files");
+    }
 }
 
 /// Help and version go to stdout; what was typed wrong to stderr, as JSON if that was asked for.

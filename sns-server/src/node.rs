@@ -1,11 +1,14 @@
 //! A node: one replica, its services for users and for its partner, and the driver that watches
 //! the partner.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sns_core::{DataDir, ErrorKind, Sns, State};
-use tokio::sync::watch;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -75,13 +78,13 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     routes.add_service(SnsApi::new(shared).into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
     parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
-    let pair = PairConfig {
+    let pair = Pair {
         node: config.clone(),
         address,
         data: data.path().to_owned(),
-        peer: partner,
+        probe,
     };
-    parts.spawn(driver::run(pair, probe, ending.clone()));
+    parts.spawn(pair.run(partner, ending.clone())?);
 
     tracing::info!(%node, %address, pid = std::process::id(), "listening");
     let opening = tokio::task::spawn_blocking({
@@ -109,6 +112,53 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let stopped = stop(publish, parts, &ending).await;
     tracing::info!(%node, "stopped");
     ended.and(stopped)
+}
+
+/// What the driver of the pair is given.
+struct Pair {
+    node: NodeConfig,
+    address: SocketAddr,
+    data: PathBuf,
+    probe: Arc<Probe>,
+}
+
+impl Pair {
+    /// Runs the driver on a thread and a runtime of its own: heartbeats are asked and answered in
+    /// time, however busy the users keep the other threads. The future is its end.
+    fn run(
+        self,
+        peer: TcpListener,
+        ending: CancellationToken,
+    ) -> Result<impl Future<Output = Result<()>> + use<>> {
+        let failed = |e: std::io::Error| Failure::io("cannot start the thread of the pair", &e);
+        let peer = peer.into_std().map_err(failed)?;
+        let (tell, ended) = oneshot::channel();
+        let work = move || -> Result<()> {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(failed)?;
+            runtime.block_on(async {
+                let config = PairConfig {
+                    node: self.node,
+                    address: self.address,
+                    data: self.data,
+                    peer: TcpListener::from_std(peer).map_err(failed)?,
+                };
+                Box::pin(driver::run(config, self.probe, ending)).await
+            })
+        };
+        std::thread::Builder::new()
+            .name("sns-pair".into())
+            .spawn(move || tell.send(work()))
+            .map_err(failed)?;
+        // The sender is dropped without a word only by a panic.
+        let panicked = |_| {
+            let why = "the driver of the pair panicked: report this";
+            Failure::new(ErrorKind::Internal, why)
+        };
+        Ok(async move { ended.await.map_err(panicked)? })
+    }
 }
 
 /// Opens the directory, and refuses when the node runs already: its lock says so before its ports

@@ -52,7 +52,7 @@ fn name(text: &str) -> Username {
     Username::parse(text).unwrap()
 }
 
-fn names(page: sns_core::Page<sns_core::User>) -> Vec<String> {
+fn names(page: &sns_core::Page<sns_core::User>) -> Vec<String> {
     page.items
         .iter()
         .map(|user| user.username.to_string())
@@ -97,9 +97,9 @@ fn users_follows_and_posts_are_loaded_and_a_second_run_changes_no_follow() {
     assert!(first["seq"].as_u64().unwrap() > 0);
     {
         let sns = scene.open();
-        let all = names(sns.users().page().unwrap());
+        let all = names(&sns.users().page().unwrap());
         assert_eq!(all, ["a", "b", "c", "new", "yan", "zed"]);
-        assert_eq!(names(sns.following(&name("b")).page().unwrap()), ["c"]);
+        assert_eq!(names(&sns.following(&name("b")).page().unwrap()), ["c"]);
         let page = sns.posts_of(&name("a")).page().unwrap();
         assert_eq!(page.items[0].text.as_str(), "one\ntwo");
         sns.close();
@@ -128,7 +128,10 @@ fn undirected_lines_go_both_ways_also_from_gzip() {
         .summary();
     holds(&summary, &[("users", 3), ("follows", 4), ("lines", 2)]);
     let sns = scene.open();
-    assert_eq!(names(sns.followers(&name("b")).page().unwrap()), ["a", "c"]);
+    assert_eq!(
+        names(&sns.followers(&name("b")).page().unwrap()),
+        ["a", "c"]
+    );
 }
 
 #[test]

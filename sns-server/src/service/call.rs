@@ -237,4 +237,38 @@ mod tests {
         metadata.insert("grpc-timeout", "60S".parse().unwrap());
         assert_eq!(wait(&metadata), limits::WAIT);
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_has_not_reached_the_state_says_so_before_the_client_gives_up() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert("grpc-timeout", "1S".parse().unwrap());
+        let began = Instant::now();
+        let (open, opened) = watch::channel(None);
+        let key = TokenKey::new([1; 32], "d");
+        let shared = Shared::new(opened, key, CancellationToken::new());
+        let deadline = Deadline::of(&metadata);
+        let refused = shared.reach(Seq::ZERO, false, deadline).await.unwrap_err();
+        assert_eq!(status::reason_of(&refused), Some(ErrorReason::Starting));
+        assert_eq!(began.elapsed(), Duration::from_millis(900));
+
+        // One that has stopped applying, on a log that goes on.
+        let log = sns_core::log::memory::MemoryLog::new();
+        let (stuck, ahead) = (Sns::over_memory(log.clone()), Sns::over_memory(log));
+        let (stuck, ahead) = (stuck.open().unwrap(), ahead.open().unwrap());
+        stuck.close();
+        let alice = ahead.user("alice").unwrap();
+        let post = ahead.post(&alice, "x").wait().unwrap();
+        open.send_replace(Some(stuck));
+        let began = Instant::now();
+        let deadline = Deadline::of(&MetadataMap::new());
+        for (at_least, linearizable) in [(post.id, false), (Seq::ZERO, true)] {
+            let refused = shared.reach(at_least, linearizable, deadline).await;
+            let reason = status::reason_of(&refused.unwrap_err());
+            assert_eq!(reason, Some(ErrorReason::Lagging));
+        }
+        assert_eq!(began.elapsed(), limits::WAIT);
+        let unknown = Seq::new(post.id.index() + 1, 0);
+        let refused = shared.reach(unknown, false, deadline).await.unwrap_err();
+        assert_eq!(status::reason_of(&refused), Some(ErrorReason::SeqUnknown));
+    }
 }

@@ -80,7 +80,9 @@ impl SnsService for SnsApi {
             ));
         }
         let sns = self.writable(deadline).await?;
-        let made = outcome(sns.create_user(&user), deadline).await?;
+        // It looks first whether the user is there: that may be a read from the disk.
+        let pending = self.shared.read(move || Ok(sns.create_user(&user))).await?;
+        let made = outcome(pending, deadline).await?;
         Ok(Response::new(LoginResponse {
             token: self.shared.key().sign(&user, made.seq),
             created: made.created,

@@ -5,6 +5,7 @@
 //! up itself alone: its subscription falls back to reading from the view, and its own posts wait
 //! in the transport.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
@@ -35,8 +36,14 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Posts of one stream that wait for their outcome; further ones wait in the transport.
 const POSTS_IN_FLIGHT: usize = 64;
 
+/// Events that are read in one go while a stream catches up.
+const CATCH_UP: usize = 100;
+
 /// How long a stream that ends waits for the outcomes of its posts.
 const END_WAIT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
 
 /// What a stream sends.
 pub type Responses = Pin<Box<dyn Stream<Item = Result<TimelineResponse, Status>> + Send>>;
@@ -51,6 +58,10 @@ pub(crate) struct Timeline<R> {
     half_closed: bool,
     /// From `open` on.
     live: Option<(Sns, Subscription)>,
+    /// It has not told all there was when it began: what is missing may lie on the disk.
+    catches_up: bool,
+    /// Read and not told yet.
+    ready: VecDeque<Event>,
     /// Outcomes of posts, in the order of the requests.
     answers: FuturesOrdered<BoxFuture<'static, TimelineResponse>>,
     silence: Pin<Box<Sleep>>,
@@ -80,6 +91,8 @@ where
             requests,
             half_closed: false,
             live: None,
+            catches_up: true,
+            ready: VecDeque::new(),
             answers: FuturesOrdered::new(),
             silence: Box::pin(sleep_until(Instant::now() + SILENCE)),
             end: None,
@@ -123,6 +136,13 @@ where
                     Ok(None) | Err(_) => Err(why.clone()),
                 };
             }
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(told(event));
+            }
+            if self.catches_up {
+                self.catch_up().await?;
+                continue;
+            }
             let Some((sns, subscription)) = &mut self.live else {
                 return Err(stopping());
             };
@@ -149,6 +169,43 @@ where
                 }
             }
         }
+    }
+
+    /// Reads on, away from the threads that serve connections.
+    async fn catch_up(&mut self) -> Result<(), Status> {
+        let Some((sns, mut subscription)) = self.live.take() else {
+            return Err(stopping());
+        };
+        let read = move || {
+            let mut events = VecDeque::new();
+            let mut trouble = None;
+            // Until it has caught up it never waits for anything to happen.
+            while events.len() < CATCH_UP {
+                match subscription.next_blocking() {
+                    Ok(event) => {
+                        let last = event.kind == EventKind::CaughtUp;
+                        events.push_back(event);
+                        if last {
+                            return Ok((subscription, events, false, None));
+                        }
+                    }
+                    Err(error) => {
+                        trouble = Some(error);
+                        break;
+                    }
+                }
+            }
+            Ok((subscription, events, true, trouble))
+        };
+        let (subscription, events, more, trouble) = self.shared.read(read).await?;
+        self.live = Some((sns, subscription));
+        self.ready = events;
+        self.catches_up = more;
+        if let Some(error) = trouble {
+            // What was read is told again after a resume.
+            self.end(status::of(error));
+        }
+        Ok(())
     }
 
     fn end(&mut self, why: Status) {

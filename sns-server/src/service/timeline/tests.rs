@@ -1,0 +1,107 @@
+//! What a stream does when nothing happens, on a clock that jumps ahead. What it does otherwise is
+//! tested over the wire.
+
+use super::*;
+use crate::token::TokenKey;
+use sns_core::Username;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
+
+struct Scene {
+    sns: Sns,
+    user: Username,
+    shared: Shared,
+    shutdown: CancellationToken,
+    _open: watch::Sender<Option<Sns>>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let sns = Sns::in_memory().unwrap();
+        let user = sns.user("alice").unwrap();
+        let shutdown = CancellationToken::new();
+        let (open, opened) = watch::channel(Some(sns.clone()));
+        let shared = Shared::new(opened, TokenKey::new([1; 32], "d"), shutdown.clone());
+        Self {
+            sns,
+            user,
+            shared,
+            shutdown,
+            _open: open,
+        }
+    }
+
+    fn stream(&self, first: Option<Asked>) -> Responses {
+        let token = self.shared.key().sign(&self.user, self.sns.applied());
+        let caller = self.shared.key().check(&token).unwrap();
+        let first = first.map(|first| {
+            Ok(TimelineRequest {
+                request: Some(first),
+            })
+        });
+        let requests = stream::iter(first).chain(stream::pending());
+        let deadline = Deadline::of(&MetadataMap::new());
+        Timeline::new(self.shared.clone(), caller, deadline, requests).into_responses()
+    }
+
+    fn open(&self) -> Responses {
+        self.stream(Some(Asked::Open(TimelineOpen::default())))
+    }
+}
+
+#[track_caller]
+fn ends_with(next: Option<Result<TimelineResponse, Status>>, reason: ErrorReason) {
+    let status = next.unwrap().unwrap_err();
+    assert_eq!(status::reason_of(&status), Some(reason));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_no_open_is_cut_off_after_10_s() {
+    let scene = Scene::new();
+    let began = Instant::now();
+    let mut stream = scene.stream(None);
+    ends_with(stream.next().await, ErrorReason::StreamProtocol);
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert!(stream.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_follows_15_s_of_silence_and_says_how_far_the_stream_is() {
+    let scene = Scene::new();
+    let mut stream = scene.open();
+    let caught_up = stream.next().await.unwrap().unwrap();
+    assert_eq!(caught_up, heartbeat(scene.sns.applied()));
+    // Something that does not concern the reader moves the stream all the same.
+    let bob = scene.sns.user("bob").unwrap();
+    scene.sns.post(&bob, "x").wait().unwrap();
+    let began = Instant::now();
+    for round in 1..=3 {
+        let next = stream.next().await.unwrap().unwrap();
+        assert_eq!(next, heartbeat(scene.sns.applied()));
+        assert_eq!(began.elapsed().as_secs(), 15 * round);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_stream_gives_its_place_back_and_a_stop_ends_it() {
+    let scene = Scene::new();
+    let mut stream = scene.open();
+    stream.next().await.unwrap().unwrap();
+    assert_eq!(scene.sns.status().streams, 1);
+    drop(stream);
+    assert_eq!(scene.sns.status().streams, 0);
+
+    let mut stream = scene.open();
+    stream.next().await.unwrap().unwrap();
+    scene.shutdown.cancel();
+    ends_with(stream.next().await, ErrorReason::ShuttingDown);
+    ends_with(scene.open().next().await, ErrorReason::ShuttingDown);
+
+    // As when the replica drains before the transport is told.
+    let scene = Scene::new();
+    let mut stream = scene.open();
+    stream.next().await.unwrap().unwrap();
+    scene.sns.drain();
+    ends_with(stream.next().await, ErrorReason::ShuttingDown);
+}
