@@ -51,6 +51,12 @@ pub const BATCH_KEYS: usize = 256;
 /// See [`BATCH_KEYS`].
 pub const BATCH_BYTES: usize = 256 * 1024;
 
+/// Keys that the view writer takes at once under load: each value is written once, however often
+/// it changed meanwhile. Sealing them stops readers for a few ms at most.
+pub const WINDOW_KEYS: usize = 16_384;
+/// Bytes that the view writer takes at once, about.
+pub const WINDOW_BYTES: usize = 16 * 1024 * 1024;
+
 /// Bytes of results that are not yet in sled; past it the applier waits for the view writer.
 pub const UNWRITTEN_BYTES: usize = 64 * 1024 * 1024;
 

@@ -9,6 +9,7 @@ mod keys;
 pub(crate) mod memory;
 pub(crate) mod pages;
 mod posts;
+mod redo;
 mod scrub;
 pub(crate) mod snapshot;
 mod store;

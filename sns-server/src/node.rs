@@ -6,25 +6,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sns_core::{DataDir, ErrorKind, Reason, Sns, State};
-use sns_proto::v1::ServerRole;
+use sns_core::{DataDir, ErrorKind, Sns, State};
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::pair::driver::{self, PairConfig};
-use crate::run_file::{self, Living};
 use crate::serve::{self, Health};
 use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
 use crate::token::TokenKey;
 
 mod probe;
+mod snapshots;
 
 pub use probe::Probe;
 
@@ -33,9 +32,6 @@ const SERVICE: &str = "sns.v1.SnsService";
 
 /// How often health follows the state of the replica.
 const HEALTH_TICK: Duration = Duration::from_millis(100);
-
-/// How often it is asked whether the log has grown enough for a snapshot.
-const SNAPSHOT_TICK: Duration = Duration::from_secs(10);
 
 /// How long a stop may take in all.
 const STOP: Duration = Duration::from_secs(5);
@@ -105,7 +101,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         opened = opening => match opened.map_err(panicked)? {
             Ok(sns) => {
                 publish.send_replace(Some(sns.clone()));
-                parts.spawn(keep_snapshots(sns.clone(), config.clone(), ending.clone()));
+                parts.spawn(snapshots::keep(config.clone(), sns.clone(), ending.clone()));
                 parts.spawn(follow_health(sns, health, ending.clone()));
                 until_ended(&mut parts, &ending).await
             }
@@ -248,45 +244,6 @@ async fn follow_health(sns: Sns, health: Health, ending: CancellationToken) -> R
     }
     health.set(false).await;
     Ok(())
-}
-
-/// Makes a snapshot whenever the log has grown enough: a slave does, and a master while no slave
-/// runs.
-async fn keep_snapshots(sns: Sns, config: NodeConfig, ending: CancellationToken) -> Result<()> {
-    let mut tick = tokio::time::interval(SNAPSHOT_TICK);
-    // A snapshot may take longer than a tick: the next one comes a whole tick later.
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            () = ending.cancelled() => return Ok(()),
-        }
-        let (sns, data, role) = (sns.clone(), config.data.path.clone(), config.role);
-        let looked = tokio::task::spawn_blocking(move || {
-            let slaves = |node: &Living| node.node.ends_with("-slave");
-            if role == ServerRole::Master && run_file::living(&data)?.iter().any(slaves) {
-                return Ok(());
-            }
-            if sns.wants_snapshot()? {
-                let made = sns.create_snapshot()?;
-                tracing::info!(index = made.index, bytes = made.bytes, "made a snapshot");
-            }
-            Ok::<_, Failure>(())
-        });
-        // A stop does not wait for it: what it has written so far is swept up by the next one.
-        let made = tokio::select! {
-            made = looked => made.map_err(panicked)?,
-            () = ending.cancelled() => return Ok(()),
-        };
-        match made {
-            Ok(()) => {}
-            // Another node makes one, or the disk is behind: later, then.
-            Err(why) if why.reason == Some(Reason::Overloaded) => {
-                tracing::debug!(%why, "no snapshot now");
-            }
-            Err(why) => tracing::warn!(%why, "no snapshot; the log stays as long as it is"),
-        }
-    }
 }
 
 async fn blocking<T: Send + 'static>(

@@ -202,9 +202,9 @@ impl Memory {
         self.changed_bytes += bytes;
     }
 
-    /// Whether the batch that is being filled should be sealed: one more command might not fit.
+    /// Whether the batch that is being filled should be sealed.
     pub(crate) fn batch_is_full(&self) -> bool {
-        self.changed.len() + 32 > limits::BATCH_KEYS || self.changed_bytes > limits::BATCH_BYTES / 2
+        self.changed.len() >= limits::WINDOW_KEYS || self.changed_bytes >= limits::WINDOW_BYTES
     }
 
     /// Whether anything was applied since the last batch was sealed; refusals count, or a log of

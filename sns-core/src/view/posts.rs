@@ -302,7 +302,6 @@ mod tests {
     use super::*;
     use crate::log::LogId;
     use crate::post::Text;
-    use crate::user::Username;
     use crate::view::Store;
     use crate::view::keys::meta::Meta;
     use crate::view::tests::Draw;
@@ -310,35 +309,32 @@ mod tests {
     const AUTHOR: UserNo = UserNo(1);
 
     /// Nothing is ever evicted, so nothing misses.
-    fn check(memory: &Memory, user: &UserRecord, model: &BTreeSet<Seq>, last: u64) {
+    fn check(memory: &Memory, model: &BTreeSet<Seq>, last: u64) {
         let id = |spot: Option<Spot>| spot.map(|spot| spot.post().id);
-        assert_eq!(user.newest, model.last().copied().unwrap_or_default());
-        assert_eq!(user.posts, model.len() as u64);
+        let who = Arc::clone(author(memory, AUTHOR).unwrap().unwrap());
+        assert_eq!(who.newest, model.last().copied().unwrap_or_default());
+        assert_eq!(who.posts, model.len() as u64);
         for index in 0..=last + 1 {
             let at = Seq::new(index, 0);
-            let below = newest_below(memory, AUTHOR, user, at).unwrap();
+            let below = newest_below(memory, AUTHOR, &who, at).unwrap();
             assert_eq!(id(below), model.range(..at).next_back().copied());
-            let above = oldest_above(memory, AUTHOR, user, at).unwrap();
+            let above = oldest_above(memory, AUTHOR, &who, at).unwrap();
             assert_eq!(id(above), model.range(at.next()..).next().copied());
-            let found = find(memory, AUTHOR, user, at).unwrap();
+            let found = find(memory, AUTHOR, &who, at).unwrap();
             assert_eq!(id(found), model.get(&at).copied());
         }
-        let (mut down, mut spot) = (
-            Vec::new(),
-            newest_below(memory, AUTHOR, user, Seq::MAX).unwrap(),
-        );
+        let mut down = Vec::new();
+        let mut spot = newest_below(memory, AUTHOR, &who, Seq::MAX).unwrap();
         while let Some(at) = spot {
             down.push(at.post().id);
             spot = at.older(memory).unwrap();
         }
         assert!(down.iter().rev().eq(model));
-        let (mut up, mut spot) = (
-            Vec::new(),
-            oldest_above(memory, AUTHOR, user, Seq::ZERO).unwrap(),
-        );
+        let mut up = Vec::new();
+        let mut spot = oldest_above(memory, AUTHOR, &who, Seq::ZERO).unwrap();
         while let Some(at) = spot {
             up.push(at.post().id);
-            spot = at.newer(memory, user.blocks).unwrap();
+            spot = at.newer(memory, &who).unwrap();
         }
         assert!(up.iter().eq(model));
     }
@@ -351,58 +347,46 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let mut memory = Memory::new(Meta::new(LogId(1)), usize::MAX);
-        memory
-            .load(&store, &[super::super::keys::user::key(AUTHOR)])
-            .unwrap();
-        let mut user = UserRecord {
-            name: Username::parse("author").unwrap(),
-            created_at_ms: 0,
-            newest: Seq::ZERO,
-            newest_block: 0,
-            blocks: 0,
-            posts: 0,
-            following: 0,
-            followers: 0,
-        };
+        memory.load(&store, &[post::author_key(AUTHOR)]).unwrap();
         let mut model = BTreeSet::new();
         let mut last = 0;
-        for _ in 0..12 {
-            for _ in 0..draw.below(150) {
+        for _ in 0..14 {
+            for _ in 0..1 + draw.below(150) {
                 last += 1;
                 let id = Seq::new(last, 0);
                 let text = Text::parse("x").unwrap();
+                before_append(&memory, AUTHOR).unwrap();
                 let post = BlockPost {
                     id,
                     created_at_ms: 0,
                     text,
                 };
-                append(&mut memory, AUTHOR, &mut user, post);
+                append(&mut memory, AUTHOR, post);
                 model.insert(id);
             }
             // The newest ones, a range in the middle, or all.
             let ids: Vec<Seq> = model.iter().copied().collect();
             let gone = match draw.below(4) {
-                0 => ids
-                    .iter()
-                    .rev()
-                    .take(draw.below(90) as usize)
-                    .copied()
-                    .collect(),
+                0 => {
+                    let some = usize::try_from(draw.below(90)).unwrap();
+                    ids.iter().rev().take(some).copied().collect()
+                }
                 1 => ids[ids.len() / 4..ids.len() * 3 / 4].to_vec(),
                 2 => ids,
                 _ => Vec::new(),
             };
             for id in gone {
-                let spot = find(&memory, AUTHOR, &user, id).unwrap().unwrap();
-                let next = if user.newest == id {
+                let who = Arc::clone(author(&memory, AUTHOR).unwrap().unwrap());
+                let spot = find(&memory, AUTHOR, &who, id).unwrap().unwrap();
+                let next = if who.newest == id {
                     spot.clone().older(&memory).unwrap()
                 } else {
                     None
                 };
-                remove(&mut memory, &mut user, &spot, next.as_ref());
+                remove(&mut memory, &spot, next.map(|next| next.post().id));
                 model.remove(&id);
             }
-            check(&memory, &user, &model, last);
+            check(&memory, &model, last);
         }
     }
 }

@@ -11,12 +11,18 @@ use parking_lot::RwLock;
 use super::keys::meta::{self, Meta};
 use super::keys::{Key, Stored as _, Value, request};
 use super::memory::{Batch, Memory};
+use super::redo::{self, Redo};
 use super::{Error, codec};
+use crate::limits::{BATCH_BYTES, BATCH_KEYS};
+use crate::seq::Seq;
 
 /// sled's own cache: small, because memory stands in front of it.
 const SLED_CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// What must fit on a disk that was full before it counts as having room again.
 const ROOM_BYTES: usize = 1024 * 1024;
+
+/// A key and its value, as sled has them.
+type RawPair = (Vec<u8>, Vec<u8>);
 
 /// One tree of keys and values, complete up to the seq in its `Meta`.
 #[derive(Clone, Debug)]
@@ -55,10 +61,31 @@ impl Store {
                 .flush_every_ms(Some(500))
                 .open()?)
         })?;
-        Ok(Self {
+        let store = Self {
             db: Arc::new(RwLock::new(Some(db))),
             dir: Arc::new(dir.to_owned()),
-        })
+        };
+        store.finish_redo()?;
+        Ok(store)
+    }
+
+    /// Carries out what a process that died left half done.
+    fn finish_redo(&self) -> Result<(), Error> {
+        let Some(redo) = redo::read(&self.dir)? else {
+            return redo::remove(&self.dir);
+        };
+        let at = self.meta()?.map_or(Seq::ZERO, |meta| meta.applied);
+        if at != redo.base && at != redo.target {
+            return Err(Error::Damaged(format!(
+                "its redo file leads from {:?} to {:?}, and it stands at {at:?}",
+                redo.base, redo.target
+            )));
+        }
+        if at == redo.base {
+            self.write_pairs(redo.pairs)?;
+        }
+        self.flush()?;
+        redo::remove(&self.dir)
     }
 
     fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Error>) -> Result<T, Error> {
@@ -115,16 +142,48 @@ impl Store {
         })
     }
 
-    /// Writes a batch and where the view then stands, in one step.
-    pub(crate) fn write(&self, batch: &Batch) -> Result<(), Error> {
-        let mut changes = sled::Batch::default();
+    /// Writes a batch and where the view then stands; a process that dies meanwhile has written all
+    /// of it or nothing. `base` = where sled stands now.
+    pub(crate) fn write(&self, batch: &Batch, base: Seq) -> Result<(), Error> {
+        let mut pairs = Vec::with_capacity(batch.values.len() + 1);
         for (key, value) in &batch.values {
-            match value.encode(*key)? {
-                Some(bytes) => changes.insert(&key.to_bytes(), bytes),
-                None => changes.remove(&key.to_bytes()),
+            pairs.push((key.to_bytes(), value.encode(*key)?));
+        }
+        // Last: with it, sled has all of the batch.
+        pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));
+        if pairs.len() <= BATCH_KEYS && batch.bytes <= BATCH_BYTES {
+            return self.write_pairs(pairs);
+        }
+        // sled keeps some of its last writes in the process: the file must lead on from what a kill
+        // leaves behind.
+        self.flush()?;
+        let redo = Redo {
+            base,
+            target: batch.meta.applied,
+            pairs,
+        };
+        redo::write(&self.dir, &redo)?;
+        self.write_pairs(redo.pairs)?;
+        self.flush()?;
+        redo::remove(&self.dir)
+    }
+
+    /// Writes pairs in order, in batches that are small enough for sled.
+    fn write_pairs(&self, pairs: Vec<redo::Pair>) -> Result<(), Error> {
+        let (mut changes, mut keys, mut bytes) = (sled::Batch::default(), 0, 0);
+        for (key, value) in pairs {
+            let size = value.as_ref().map_or(0, Vec::len);
+            if keys == BATCH_KEYS || (keys > 0 && bytes + size > BATCH_BYTES) {
+                let full = std::mem::take(&mut changes);
+                self.with(|db| Ok(db.apply_batch(full)?))?;
+                (keys, bytes) = (0, 0);
+            }
+            (keys, bytes) = (keys + 1, bytes + size);
+            match value {
+                Some(value) => changes.insert(&key, value),
+                None => changes.remove(&key),
             }
         }
-        changes.insert(&meta::KEY, codec::encode(meta::KEY, &batch.meta)?);
         self.with(|db| Ok(db.apply_batch(changes)?))
     }
 
@@ -144,7 +203,7 @@ impl Store {
     pub(crate) fn scan_raw(
         &self,
         from: &[u8],
-    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), Error>> + use<>, Error> {
+    ) -> Result<impl Iterator<Item = Result<RawPair, Error>> + use<>, Error> {
         let mut pairs = self.with(|db| Ok(db.range(from.to_vec()..)))?;
         Ok(std::iter::from_fn(move || {
             let pair = guarded(|| Ok(pairs.next().transpose()?));
@@ -157,6 +216,11 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn remove_raw(&self, key: &[u8]) {
         self.with(|db| Ok(db.remove(key).map(|_| ())?)).unwrap();
+    }
+
+    /// Hands what sled keeps in this process to the kernel: a kill cannot take it any more.
+    fn flush(&self) -> Result<(), Error> {
+        self.with(|db| Ok(db.flush().map(|_| ())?))
     }
 
     /// Fills the table of remembered requests, which a view keeps in memory as a whole.
@@ -177,7 +241,7 @@ impl Store {
     /// Brings all that sled has to the disk: to its file, and from there with an fsync, which sled
     /// itself does not do on Linux.
     pub(crate) fn sync(&self) -> Result<(), Error> {
-        self.with(|db| Ok(db.flush().map(|_| ())?))?;
+        self.flush()?;
         let synced = || -> std::io::Result<()> {
             for entry in std::fs::read_dir(&*self.dir)? {
                 let path = entry?.path();

@@ -16,6 +16,7 @@ use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
 use super::{Error, Store};
 use crate::limits::UNWRITTEN_BYTES;
+use crate::seq::Seq;
 
 /// Between two looks whether a full disk has room again.
 const RETRY: Duration = Duration::from_millis(250);
@@ -210,7 +211,7 @@ impl Shared {
             };
             let bytes = batch.bytes;
             scrub.before_write(&self.store, &batch);
-            self.write(&batch)?;
+            self.write(&batch, at.applied)?;
             self.memory.write().written(batch.number);
             at = batch.meta;
             self.queue.lock().bytes -= bytes;
@@ -227,7 +228,8 @@ impl Shared {
         };
         if let Some(job) = job {
             job(&self.store, at, &|| {
-                self.queue.lock().bytes > UNWRITTEN_BYTES / 4 * 3
+                let queue = self.queue.lock();
+                queue.stop || queue.bytes > UNWRITTEN_BYTES / 4 * 3
             });
         }
     }
@@ -239,8 +241,8 @@ impl Shared {
 
     /// Writes a batch. On a full disk sled takes nothing more, for good, but still gives back what
     /// it has: readers keep it until there is room to open it anew.
-    fn write(&self, batch: &Batch) -> Result<(), Error> {
-        match self.store.write(batch) {
+    fn write(&self, batch: &Batch, base: Seq) -> Result<(), Error> {
+        match self.store.write(batch, base) {
             Err(Error::Full(error)) => {
                 tracing::warn!(error, "the view cannot be written; waiting for room");
                 let mut queue = self.queue.lock();

@@ -332,13 +332,17 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
         shared.weak(|weak| weak.no_direct_read = direct.is_none());
         direct
     };
-    let rest = match direct {
-        Some(rest) => rest,
-        None => read_rest(&*file, position.offset).map_err(reading)?,
-    };
+    let cached = read_rest(&*file, position.offset).map_err(reading)?;
+    // After a failed sync the page cache may show one entry and the disk another, whole one, left
+    // from before: only where both agree is it the same for everybody.
+    let agree = direct.as_ref().map_or(cached.len(), |direct| {
+        let pairs = direct.iter().zip(&cached);
+        pairs.take_while(|(disk, cache)| disk == cache).count()
+    });
+    let rest = direct.unwrap_or(cached);
     let mut at = 0;
     let what = loop {
-        match frame::parse_next(seal, &rest[at..], position.next, position.prev) {
+        match frame::parse_next(seal, &rest[at..agree], position.next, position.prev) {
             Parsed::Frame(frame) => {
                 at += frame.size();
                 position = Position {

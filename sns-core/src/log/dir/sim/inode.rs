@@ -20,6 +20,9 @@ pub(super) struct Inode {
     lost: Vec<(usize, bool)>,
     /// Lengths since the last sync, in the order in which the journal commits them.
     lengths: Vec<usize>,
+    /// What stands in the last block on the disk behind the length: a cut does not write there, so
+    /// it shows again when the file grows and that block is lost.
+    slack: (usize, Vec<u8>),
     /// Counts failed write-backs.
     errors: u64,
     /// The last one was told to somebody.
@@ -74,6 +77,19 @@ impl Inode {
         }
     }
 
+    fn disk_length_is(&mut self, length: usize) {
+        let before = self.disk.len();
+        if length < before {
+            let end = length.next_multiple_of(SECTOR).min(before);
+            self.slack = (length, self.disk[length..end].to_vec());
+        }
+        self.disk.resize(length, 0);
+        if length > before && self.slack.0 == before {
+            let end = (before + self.slack.1.len()).min(length);
+            self.disk[before..end].copy_from_slice(&self.slack.1[..end - before]);
+        }
+    }
+
     fn copy(&mut self, sector: usize) {
         let start = sector * SECTOR;
         let end = (start + SECTOR).min(self.cache.len()).min(self.disk.len());
@@ -112,7 +128,7 @@ impl Inode {
             return Err(());
         }
         for length in std::mem::take(&mut self.lengths) {
-            self.disk.resize(length, 0);
+            self.disk_length_is(length);
         }
         for sector in std::mem::take(&mut self.dirty) {
             self.copy(sector);
@@ -151,14 +167,14 @@ impl Inode {
             _ => random.below(self.lengths.len() as u64 + 1) as usize,
         };
         let percent = [0, 20, 50, 80, 100][random.below(5) as usize];
-        let mut image = self.disk.clone();
-        for length in &self.lengths[..steps] {
-            image.resize(*length, 0);
+        for step in 0..steps {
+            self.disk_length_is(self.lengths[step]);
         }
         // Blocks behind a cut that did not reach the disk are others than those written since.
         let cut = self.lengths[steps..].iter().copied().min();
-        let cut = cut.filter(|cut| *cut < image.len()).unwrap_or(usize::MAX);
-        self.disk = image;
+        let cut = cut
+            .filter(|cut| *cut < self.disk.len())
+            .unwrap_or(usize::MAX);
         for sector in std::mem::take(&mut self.dirty) {
             if sector * SECTOR < cut && random.chance(percent) {
                 self.copy(sector);
