@@ -117,7 +117,12 @@ impl<'a> Loader<'a> {
     }
 
     fn make_room(&mut self, bytes: usize) -> Result<()> {
-        while self.under_way.len() >= IN_FLIGHT || self.bytes + bytes > IN_FLIGHT_BYTES {
+        if self.under_way.len() < IN_FLIGHT && self.bytes + bytes <= IN_FLIGHT_BYTES {
+            return Ok(());
+        }
+        // Half of it at once: the appender takes what it finds, so that commands which come one by
+        // one make small entries.
+        while self.under_way.len() > IN_FLIGHT / 2 || self.bytes > IN_FLIGHT_BYTES / 2 {
             let Some(oldest) = self.under_way.pop_front() else {
                 break;
             };
