@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use sns_core::{EventKind, Result, Seq, Sns, Username};
+use sns_core::{EventKind, Result, Sns};
 
 /// What each says.
 const POSTS: usize = 3;
@@ -18,8 +18,8 @@ fn main() -> Result<()> {
     if let Some(dir) = std::env::args_os().nth(1) {
         return chat(Path::new(&dir), "bob", "alice");
     }
-    let dir = std::env::temp_dir().join(format!("two-processes-{}", std::process::id()));
     let failed = |e: std::io::Error| sns_core::Error::invalid(e.to_string());
+    let dir = std::env::temp_dir().join(format!("two-processes-{}", std::process::id()));
     let me = std::env::current_exe().map_err(failed)?;
     let mut other = Command::new(me).arg(&dir).spawn().map_err(failed)?;
     let chatted = chat(&dir, "alice", "bob");
@@ -28,26 +28,24 @@ fn main() -> Result<()> {
     chatted
 }
 
-/// Follows the other, posts, and reads until all that the other posts has come.
+/// Follows the other, posts once the other follows too, and reads what the other posts.
 #[allow(clippy::print_stdout, reason = "an example shows what it does")]
 fn chat(dir: &Path, me: &str, other: &str) -> Result<()> {
     // The first to come makes the data; both are whole replicas of it.
     let sns = Sns::open(dir)?;
-    let (me, other): (Username, Username) = (sns.user(me)?, sns.user(other)?);
-    sns.follow(&me, &other).wait()?;
-    // From the start, so that it does not matter who was first. Only what is posted after the
-    // follow comes down a stream: wait for the other's.
+    let (me, other) = (sns.user(me)?, sns.user(other)?);
+    let mine = sns.follow(&me, &other).wait()?;
+    // A stream tells what is posted after the follow: post once the other listens.
     while sns.followers(&me).page()?.items.is_empty() {
+        sns.home(&me).linearizable(true).page()?;
         std::thread::yield_now();
     }
-    let mut timeline = sns.subscribe(&me, Some(Seq::ZERO))?;
     for n in 1..=POSTS {
-        sns.post(
-            &me,
-            &format!("{n} from {me}, process {}", std::process::id()),
-        )
-        .wait()?;
+        let text = format!("{n} from {me}, process {}", std::process::id());
+        sns.post(&me, &text).wait()?;
     }
+    // From the own follow on, so that nothing is missed that the other said before.
+    let mut timeline = sns.subscribe(&me, Some(mine))?;
     let mut heard = 0;
     while heard < POSTS {
         if let EventKind::Post(post) = timeline.next_blocking()?.kind

@@ -1,5 +1,11 @@
 //! Every queue, page, cache and list has a bound, and a defined refusal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 

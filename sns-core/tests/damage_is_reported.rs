@@ -1,5 +1,11 @@
 //! Damage is reported, never served and never silently cut off.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 
@@ -164,7 +170,7 @@ fn flipped_bits_in_the_view_give_right_answers_and_never_wrong_ones() {
         .map(|path| (path.clone(), fs::read(path).unwrap()))
         .collect();
     let replica = Sns::builder(dir.path()).node("sound").open().unwrap();
-    let user = name("user1");
+    let writer = name("user1");
     for round in 0..14 {
         let (path, sound) = &files[usize::try_from(draw.below(files.len() as u64)).unwrap()];
         // The file of pages is mostly zeros behind what was written.
@@ -183,9 +189,9 @@ fn flipped_bits_in_the_view_give_right_answers_and_never_wrong_ones() {
         let builder = Sns::builder(dir.path()).node("a").tiny_cache(10_000);
         let sns = builder.open().unwrap();
         assert!(everything(&sns) == before, "wrong answers");
-        let post = sns.post(&user, "after").wait().unwrap();
-        let deleted = sns.delete(&user, post.id).wait().unwrap();
-        drop(replica.posts_of(&user).at_least(deleted).page().unwrap());
+        let post = sns.post(&writer, "after").wait().unwrap();
+        let deleted = sns.delete(&writer, post.id).wait().unwrap();
+        drop(replica.posts_of(&writer).at_least(deleted).page().unwrap());
         assert_eq!(sns.status().digest, replica.status().digest);
         drop(sns);
         // Back to the sound files: the rest comes from the log.

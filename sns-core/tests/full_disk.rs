@@ -3,6 +3,11 @@
 //! The test starts itself again inside a mount namespace of its own, on a small tmpfs. Where that
 //! is not allowed it says so and passes, but not when `CI=true`: there it has to run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
 #![cfg(target_os = "linux")]
 
 #[path = "support/feed.rs"]

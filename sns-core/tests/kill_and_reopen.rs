@@ -1,5 +1,11 @@
 //! A process is killed under load, again and again: what it acknowledged is there, once, in order.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 

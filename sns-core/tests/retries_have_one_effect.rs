@@ -1,5 +1,11 @@
 //! A write takes effect at most once, whoever retries it, wherever and however late.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 
@@ -98,7 +104,8 @@ fn a_retry_past_the_memory_is_refused_as_expired_and_never_takes_effect_twice() 
             requests.push((id, seen, text, post.id));
             if draw.below(3) == 0 {
                 let back = draw.below(requests.len() as u64).min(draw.below(500));
-                let (id, seen, text, first) = &requests[requests.len() - 1 - back as usize];
+                let at = requests.len() - 1 - usize::try_from(back).unwrap();
+                let (id, seen, text, first) = &requests[at];
                 let write = sns.write().request_id(*id).seen(*seen);
                 match write.post(&user, text).wait() {
                     Ok(post) => {

@@ -1,5 +1,11 @@
 //! Snapshots bring a view back once the log was trimmed; damaged ones are never used.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 

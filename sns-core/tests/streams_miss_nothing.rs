@@ -1,5 +1,11 @@
 //! A stream tells every post and deletion once, in order, whatever else happens.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 
@@ -81,6 +87,7 @@ fn a_slow_reader_is_moved_back_to_the_view_and_misses_nothing() {
 
 /// What a reader must have been told: posts of those followed all the time, and their deletions.
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is one story")]
 fn streams_under_follows_unfollows_and_deletions_agree_with_the_log_on_every_replica() {
     let mut draw = Draw::new();
     let log = MemoryLog::new();
@@ -141,7 +148,7 @@ fn streams_under_follows_unfollows_and_deletions_agree_with_the_log_on_every_rep
                     let event = stream.next_blocking().unwrap();
                     assert!(event.seq > after, "{event:?} after {after}");
                     part.push(event);
-                    if part.len() % 30 == 0 {
+                    if part.len().is_multiple_of(30) {
                         std::thread::park_timeout(std::time::Duration::from_millis(15));
                     }
                 }

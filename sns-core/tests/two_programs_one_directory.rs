@@ -1,5 +1,11 @@
 //! Two programs open one directory at once: each sees the other's writes, and may be killed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "this is test code"
+)]
+
 #[path = "support/feed.rs"]
 mod feed;
 

@@ -209,7 +209,7 @@ fn changed<T: super::keys::Stored>(memory: &mut Memory, key: super::keys::Key) -
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
 
     use super::*;
     use crate::log::LogId;
@@ -262,8 +262,8 @@ mod tests {
             remove(&mut self.memory, list, &name);
         }
 
-        fn check(&mut self, list: List, model: &BTreeMap<u64, ()>) {
-            let expected: Vec<Username> = model.keys().map(|n| name(*n)).collect();
+        fn check(&mut self, list: List, model: &BTreeSet<u64>) {
+            let expected: Vec<Username> = model.iter().map(|n| name(*n)).collect();
             let all = self.read(|m| {
                 let mut all = Vec::new();
                 for_each(m, list, |edge| all.push(edge.name))?;
@@ -286,10 +286,10 @@ mod tests {
             }
             assert!(paged == expected);
             // Between any two, before the first and after the last.
-            for number in model.keys().flat_map(|n| [n.saturating_sub(1), *n, n + 1]) {
+            for number in model.iter().flat_map(|n| [n.saturating_sub(1), *n, n + 1]) {
                 let name = name(number);
                 let found = self.read(|m| find(m, list, &name));
-                assert_eq!(found.is_some(), model.contains_key(&number), "{name}");
+                assert_eq!(found.is_some(), model.contains(&number), "{name}");
             }
         }
 
@@ -320,20 +320,20 @@ mod tests {
         // Ascending, descending, shuffled; removed from the front, the back, the middle.
         for (order, removal) in [(0, 1), (1, 0), (2, 2)] {
             let mut rig = Rig::new();
-            let mut model = BTreeMap::new();
+            let mut model = BTreeSet::new();
             let mut numbers: Vec<u64> = (1..=3_000).map(|n| n * 3).collect();
             let mut sort = |numbers: &mut Vec<u64>, how| match how {
                 0 => numbers.sort_unstable(),
                 1 => numbers.sort_unstable_by(|a, b| b.cmp(a)),
                 _ => {
                     for at in (1..numbers.len()).rev() {
-                        numbers.swap(at, draw.below(at as u64 + 1) as usize);
+                        numbers.swap(at, draw.place(at + 1));
                     }
                 }
             };
             sort(&mut numbers, order);
             for number in &numbers {
-                model.insert(*number, ());
+                model.insert(*number);
                 rig.insert(list, *number, model.len());
             }
             rig.check(list, &model);
@@ -349,7 +349,7 @@ mod tests {
             }
             assert!(model.is_empty());
             rig.insert(list, 7, 1);
-            rig.check(list, &BTreeMap::from([(7, ())]));
+            rig.check(list, &BTreeSet::from([7]));
         }
     }
 
@@ -360,18 +360,18 @@ mod tests {
         let mut draw = Draw(seed);
         let list = following(UserNo(9));
         let mut rig = Rig::new();
-        let mut model = BTreeMap::new();
+        let mut model = BTreeSet::new();
         for round in 0..12_000 {
             // It grows to hundreds, shrinks to nearly nothing, and grows again.
             let number = 1 + draw.below(900);
             let grows = (round / 2_000) % 2 == 0;
-            if model.contains_key(&number) {
+            if model.contains(&number) {
                 if !grows || draw.below(4) == 0 {
                     model.remove(&number);
                     rig.remove(list, number);
                 }
             } else if grows || draw.below(8) == 0 {
-                model.insert(number, ());
+                model.insert(number);
                 rig.insert(list, number, model.len());
             }
             if round % 1_999 == 0 {

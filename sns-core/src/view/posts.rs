@@ -351,7 +351,7 @@ mod tests {
         let mut model = BTreeSet::new();
         let mut last = 0;
         for _ in 0..14 {
-            for _ in 0..1 + draw.below(150) {
+            for _ in 0..=draw.below(149) {
                 last += 1;
                 let id = Seq::new(last, 0);
                 let text = Text::parse("x").unwrap();

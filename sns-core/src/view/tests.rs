@@ -38,6 +38,11 @@ impl Draw {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % bound
     }
+
+    /// A place among `len` things.
+    pub(crate) fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap()
+    }
 }
 
 /// A log of everything there is, refusals and retries too.
@@ -72,13 +77,12 @@ fn random_log(draw: &mut Draw, entries: u64, most: u64) -> Vec<Entry> {
                             posts.push((a % 5, seq));
                             Intent::CreatePost {
                                 user: name(a % 5),
-                                text: Text::parse(&"x".repeat(1 + draw.below(900) as usize))
-                                    .unwrap(),
+                                text: Text::parse(&"x".repeat(1 + draw.place(900))).unwrap(),
                             }
                         }
                         _ if posts.is_empty() => Intent::CreateUser { user },
                         _ => {
-                            let at = draw.below(posts.len() as u64) as usize;
+                            let at = draw.place(posts.len());
                             let (author, id) = posts.swap_remove(at);
                             Intent::DeletePost {
                                 user: name(author),
@@ -89,7 +93,7 @@ fn random_log(draw: &mut Draw, entries: u64, most: u64) -> Vec<Entry> {
                     let (request_id, intent) = match draw.below(4) {
                         0 => (None, intent),
                         1 if !ids.is_empty() => {
-                            let (id, again) = &ids[draw.below(ids.len() as u64) as usize];
+                            let (id, again) = &ids[draw.place(ids.len())];
                             (Some(*id), again.clone())
                         }
                         _ => {

@@ -14,7 +14,12 @@
 //! snapshot                ok INDEX
 //! ```
 
-#![allow(clippy::unwrap_used, dead_code, reason = "this is test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    dead_code,
+    reason = "this is test code"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
