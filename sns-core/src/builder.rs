@@ -33,6 +33,7 @@ pub struct SnsBuilder {
     caught_up: bool,
     tiny_cache: Option<usize>,
     scrub_rest: Option<u32>,
+    check_bytes: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -60,6 +61,7 @@ impl SnsBuilder {
             caught_up: true,
             tiny_cache: None,
             scrub_rest: None,
+            check_bytes: None,
         }
     }
 
@@ -103,6 +105,13 @@ impl SnsBuilder {
         self
     }
 
+    /// Up to which size of its database a view is checked before it serves, also without a power cut.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn check_bytes(mut self, bytes: u64) -> Self {
+        self.check_bytes = Some(bytes);
+        self
+    }
+
     /// Begins a round of the scrub so many idle steps (of 20 ms) after the last one ended, rather
     /// than ten minutes.
     #[cfg(any(test, feature = "test-util"))]
@@ -124,6 +133,7 @@ impl SnsBuilder {
             cache_bytes: self.tiny_cache.unwrap_or(self.settings.cache_bytes),
             rules: self.rules,
             scrub_rest: self.scrub_rest.unwrap_or(defaults.scrub_rest),
+            check_bytes: self.check_bytes.unwrap_or(defaults.check_bytes),
             ..defaults
         };
         let (log, files, node, parts): (Arc<dyn Log>, _, _, _) = match self.place {

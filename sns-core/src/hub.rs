@@ -179,6 +179,28 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follow_that_no_stream_watches_leaves_nothing_behind() {
+        let hub = Arc::new(Hub::default());
+        let inlet = hub.join(UserNo(1), vec![UserNo(2)]).unwrap();
+        let follow = |user, followee| Change::Followed {
+            user: UserNo(user),
+            followee: UserNo(followee),
+        };
+        let changes = (10..500).map(|n| follow(n, n + 1)).collect();
+        hub.publish(changes, Seq::new(1, 0));
+        assert_eq!(hub.state.lock().by_author.len(), 1);
+        hub.publish(vec![follow(1, 3)], Seq::new(2, 0));
+        assert_eq!(hub.state.lock().by_author.len(), 2);
+        drop(inlet);
+        assert!(hub.state.lock().by_author.is_empty());
+    }
+}
+
 impl State {
     fn wake_all(&self) {
         for outlet in self.by_reader.values().flatten() {

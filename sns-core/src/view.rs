@@ -41,6 +41,9 @@ const APPLY_CHUNK: usize = 64;
 /// Attempts of a read to fetch what it misses without holding on to the memory.
 const LOAD_TRIES: usize = 8;
 
+/// See [`Options::check_bytes`].
+const CHECK_BYTES: u64 = 32 * 1024 * 1024;
+
 /// Why a view failed. It can always be rebuilt.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -114,6 +117,9 @@ pub(crate) struct Options {
     pub(crate) rules: Rules,
     /// Check every stored byte before it is used: after a power cut.
     pub(crate) check: bool,
+    /// A database up to this size is always checked first: it takes less than a tenth of a second. In
+    /// a larger one the scrub, which begins at once, finds what is wrong a little later.
+    pub(crate) check_bytes: u64,
     /// Idle steps of the writer between two rounds of the scrub.
     pub(crate) scrub_rest: u32,
 }
@@ -124,6 +130,7 @@ impl Default for Options {
             cache_bytes: limits::CACHE_BYTES,
             rules: Rules::default(),
             check: false,
+            check_bytes: CHECK_BYTES,
             scrub_rest: scrub::REST_STEPS,
         }
     }
@@ -181,7 +188,7 @@ impl View {
             }
             Some(meta) => meta,
         };
-        if options.check {
+        if options.check || store.bytes()? <= options.check_bytes {
             scrub::check_all(&store, &meta)?;
         }
         let mut memory = Memory::new(meta.clone(), options.cache_bytes);
@@ -398,6 +405,12 @@ impl View {
         self.writer.check()
     }
 
+    /// As if it had been found to be damaged.
+    #[cfg(test)]
+    pub(crate) fn fail(&self) {
+        self.writer.fail(Error::Damaged("a test says so".into()));
+    }
+
     /// Why nothing goes to sled at the moment.
     pub(crate) fn stuck(&self) -> Option<String> {
         self.writer.stuck()
@@ -432,10 +445,10 @@ impl View {
         self.store.sync()
     }
 
-    /// After [`View::close`]: closes the database, for another view in its place. Reads of what is
-    /// not in memory are told so.
-    pub(crate) fn release(&self) {
-        self.store.release();
+    /// After [`View::close`]: closes the database, for another view in its place; false when its files
+    /// cannot be opened again. Reads of what is not in memory are told so.
+    pub(crate) fn release(&self) -> bool {
+        self.store.release()
     }
 }
 

@@ -60,11 +60,13 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     let mut up = Up::new(&config, &plan, data)?;
     up.write_run_file()?;
     let ended = match up.until_serving(&plan, &shutdown).await {
-        Ok(true) => {
-            up.greet()?;
-            up.keep(&shutdown).await;
-            Ok(())
-        }
+        Ok(true) => match up.greet() {
+            Ok(()) => {
+                up.keep(&shutdown).await;
+                Ok(())
+            }
+            mute => mute,
+        },
         other => other.map(drop),
     };
     let stopped = up.stop().await;

@@ -37,7 +37,6 @@ fn a_stopped_node_is_killed_and_restarted() {
         signal(pid, Signal::STOP);
         let row = cluster.until_replaced(node, pid);
         assert_eq!(row["restarts"], 1, "{node}");
-        // Watched for a moment, so that the other one counts as having served.
         cluster.settled();
     }
 }
@@ -79,6 +78,22 @@ fn who_was_asked_to_stop_stays_stopped_and_the_partner_goes_on() {
     let row = cluster.until_replaced("a-master", master);
     assert_eq!(row["restarts"], 1);
     assert_eq!(cluster.living_pid("a-slave"), None);
+}
+
+#[test]
+fn a_slave_that_comes_back_leaves_a_master_alone_that_was_asked_to_stop() {
+    let cluster = Cluster::start(1);
+    cluster.settled();
+    let (slave, master) = (cluster.pid("a-slave"), cluster.pid("a-master"));
+    signal(master, Signal::TERM);
+    until("the master is reported as stopped", || {
+        let row = cluster.row("a-master")?;
+        (row["state"] == "stopped").then_some(())
+    });
+    signal(slave, Signal::KILL);
+    cluster.until_replaced("a-slave", slave);
+    pause(Duration::from_secs(1));
+    assert_eq!(cluster.living_pid("a-master"), None);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `up`, `down` and `status` as a user types them.
 
+#![allow(clippy::unwrap_used, reason = "a test: helpers outside #[test] too")]
+
 #[path = "support/cluster.rs"]
 mod cluster;
 

@@ -104,8 +104,17 @@ fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Tr
     replica.applied_entries.fetch_add(1, Ordering::Relaxed);
     replica.hub.publish(changes, applied);
     replica.moved.notify(usize::MAX);
-    let waiting = replica.replies.lock().remove(&entry.batch);
-    for (reply, outcome) in waiting.into_iter().flatten().zip(outcomes) {
+    let mut waiting = replica
+        .replies
+        .lock()
+        .remove(&entry.batch)
+        .unwrap_or_default();
+    // A view that was opened anew within this entry yields the outcomes of its end alone.
+    let applied_before = waiting.len().saturating_sub(outcomes.len());
+    for reply in waiting.drain(..applied_before) {
+        let _ = reply.send(Err(pending::unknown()));
+    }
+    for (reply, outcome) in waiting.into_iter().zip(outcomes) {
         let _ = reply.send(Ok(outcome));
     }
     Ok(())
@@ -140,13 +149,13 @@ fn rebuild(replica: &Replica, why: &view::Error) {
     replica.goal.fetch_max(goal, Ordering::Relaxed);
     replica.set_health(Health::Starting);
     replica.hub.reset();
-    fail_waiting(replica);
     let old = replica.view();
+    let stood = old.standing().index;
     old.close();
-    old.release();
+    let released = old.release();
     drop(old);
     // Where only the disk failed, what is stored is sound.
-    let mut keep = matches!(why, view::Error::Io(_) | view::Error::Full(_));
+    let mut keep = released && matches!(why, view::Error::Io(_) | view::Error::Full(_));
     while !replica.stopping.load(Ordering::Acquire) {
         let made = if keep {
             replica.files.open_again(&*replica.log)
@@ -156,10 +165,13 @@ fn rebuild(replica: &Replica, why: &view::Error) {
         keep = false;
         match made {
             Ok(view) => {
+                // Whoever waits gets an answer once their entry is applied to the new view. If that
+                // was loaded from a snapshot, the entry may be in it already: nobody would answer.
+                if view.standing().index > stood {
+                    fail_waiting(replica);
+                }
                 *replica.view.write() = view.into();
-                // What was appended meanwhile may be in the snapshot that was loaded: it is not
-                // applied again, and nobody would answer.
-                return fail_waiting(replica);
+                return;
             }
             Err(error) if error.reason() == Reason::Damaged => return halt(replica, error),
             Err(error) => {

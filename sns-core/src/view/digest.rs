@@ -6,9 +6,10 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-use super::keys::UserNo;
+use super::keys::meta::Meta;
 use super::keys::post::BlockPost;
 use super::keys::request::Request;
+use super::keys::{UserNo, deletion};
 use crate::seq::Seq;
 use crate::user::Username;
 
@@ -53,6 +54,31 @@ fn hash(kind: u8, numbers: &[u64], bytes: &[u8]) -> u128 {
     xxh3_128_with_seed(bytes, xxh3_64(&packed))
 }
 
+/// What one stored value says about how much there is in others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tally {
+    /// Posts, blocks and follows of a user.
+    Posts(UserNo),
+    Blocks(UserNo),
+    Following(UserNo),
+    Followers(UserNo),
+    /// A chunk of a list: side and owner, number of the chunk.
+    Chunk(u8, UserNo, u32),
+}
+
+impl Tally {
+    fn weight(self) -> u128 {
+        let numbers = match self {
+            Self::Posts(no) => [1, no.0.into(), 0],
+            Self::Blocks(no) => [2, no.0.into(), 0],
+            Self::Following(no) => [3, no.0.into(), 0],
+            Self::Followers(no) => [4, no.0.into(), 0],
+            Self::Chunk(side, no, chunk) => [5 + u64::from(side), no.0.into(), chunk.into()],
+        };
+        hash(0, &numbers, &[])
+    }
+}
+
 /// Sums over stored values, for the scrub: the digest, and what must mirror it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
@@ -64,6 +90,11 @@ pub(crate) struct Facts {
     /// Users by their record, and as the list of all users has them: the same sum.
     names: u128,
     listed: u128,
+    /// How much there is as records and directories say, and as it is found: the same sum.
+    promised: u128,
+    kept: u128,
+    /// Deletions, counted.
+    deletions: u128,
 }
 
 impl Facts {
@@ -78,18 +109,37 @@ impl Facts {
 
     pub(crate) fn follow(&mut self, user: UserNo, followee: UserNo, seq: Seq) {
         self.follows = self.follows.wrapping_add(follow(user, followee, seq));
+        self.keep(Tally::Following(user), 1);
     }
 
     pub(crate) fn mirrored_follow(&mut self, user: UserNo, followee: UserNo, seq: Seq) {
         self.mirrored = self.mirrored.wrapping_add(follow(user, followee, seq));
+        self.keep(Tally::Followers(followee), 1);
     }
 
     pub(crate) fn post(&mut self, author: UserNo, of: &BlockPost) {
         self.others = self.others.wrapping_add(post(author, of));
+        self.keep(Tally::Posts(author), 1);
     }
 
     pub(crate) fn request(&mut self, of: &Request) {
         self.others = self.others.wrapping_add(request(of));
+    }
+
+    pub(crate) fn deletions(&mut self, count: usize) {
+        self.deletions = self.deletions.wrapping_add(count as u128);
+    }
+
+    /// A record or a directory says that there are so many.
+    pub(crate) fn promise(&mut self, what: Tally, count: u64) {
+        let sum = what.weight().wrapping_mul(count.into());
+        self.promised = self.promised.wrapping_add(sum);
+    }
+
+    /// So many were found.
+    pub(crate) fn keep(&mut self, what: Tally, count: u64) {
+        let sum = what.weight().wrapping_mul(count.into());
+        self.kept = self.kept.wrapping_add(sum);
     }
 
     /// Adds what `other` holds.
@@ -108,16 +158,26 @@ impl Facts {
         self.mirrored = with(self.mirrored, other.mirrored);
         self.names = with(self.names, other.names);
         self.listed = with(self.listed, other.listed);
+        self.promised = with(self.promised, other.promised);
+        self.kept = with(self.kept, other.kept);
+        self.deletions = with(self.deletions, other.deletions);
     }
 
-    /// Whether these sums are those of a sound view with `digest`; else what differs.
-    pub(crate) fn check(&self, digest: u128) -> Result<(), &'static str> {
-        if self.others.wrapping_add(self.follows) != digest {
+    /// Whether these sums are those of a sound view that stands at `meta`; else what differs.
+    pub(crate) fn check(&self, meta: &Meta) -> Result<(), &'static str> {
+        let (first, next) = meta.deletions;
+        // The oldest chunk goes as a whole.
+        let deletions = next - first / deletion::CHUNK * deletion::CHUNK;
+        if self.others.wrapping_add(self.follows) != meta.digest {
             Err("the stored facts do not add up to its digest")
         } else if self.follows != self.mirrored {
             Err("the two ends of the follows differ")
         } else if self.names != self.listed {
             Err("the list of all users differs from the users")
+        } else if self.promised != self.kept {
+            Err("records and directories differ from what is there")
+        } else if self.deletions != u128::from(deletions) {
+            Err("deletions are missing")
         } else {
             Ok(())
         }

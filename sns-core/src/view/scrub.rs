@@ -31,10 +31,10 @@ pub(crate) struct Scrub {
 const FIRST: [u8; KEY_BYTES] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 impl Scrub {
-    /// Rests for `rest_steps` steps before each round.
+    /// Begins a round at once, then rests for `rest_steps` steps before each.
     pub(crate) fn new(rest_steps: u32) -> Self {
         Self {
-            cursor: None,
+            cursor: Some(FIRST),
             sum: Facts::default(),
             rest: rest_steps,
             rest_steps,
@@ -64,7 +64,7 @@ impl Scrub {
         self.cursor = sum_from(store, cursor, STEP_KEYS, &mut self.sum)?;
         if self.cursor.is_none() {
             self.sum
-                .check(at.digest)
+                .check(at)
                 .map_err(|why| Error::Damaged(why.into()))?;
             self.rounds += 1;
         }
@@ -100,8 +100,7 @@ pub(crate) fn check_all(store: &Store, at: &Meta) -> Result<(), Error> {
     while let Some(from) = cursor {
         cursor = sum_from(store, from, usize::MAX, &mut sum)?;
     }
-    sum.check(at.digest)
-        .map_err(|why| Error::Damaged(why.into()))
+    sum.check(at).map_err(|why| Error::Damaged(why.into()))
 }
 
 fn sum_from(

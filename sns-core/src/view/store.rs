@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
@@ -18,8 +19,9 @@ use crate::seq::Seq;
 
 /// sled's own cache: small, because memory stands in front of it.
 const SLED_CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// What must fit on a disk that was full before it counts as having room again.
-const ROOM_BYTES: usize = 1024 * 1024;
+/// With less room on the disk nothing is given to sled, which does not survive a full one: more than
+/// it buffers.
+const ROOM_BYTES: u64 = 8 * 1024 * 1024;
 
 /// A key and its value, as sled has them.
 type RawPair = (Vec<u8>, Vec<u8>);
@@ -27,9 +29,44 @@ type RawPair = (Vec<u8>, Vec<u8>);
 /// One tree of keys and values, complete up to the seq in its `Meta`.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    /// Empty once it was released: sled holds a lock on its files as long as it lives.
-    db: Arc<RwLock<Option<sled::Db>>>,
+    handle: Arc<Handle>,
     dir: Arc<PathBuf>,
+}
+
+/// The open database.
+#[derive(Debug)]
+struct Handle {
+    /// Empty once it was released: sled holds a lock on its files as long as it lives.
+    db: RwLock<Option<sled::Db>>,
+    /// It returned an error, or panicked.
+    failed: AtomicBool,
+}
+
+impl Handle {
+    /// Closes the database; false when it cannot be closed.
+    ///
+    /// After an error, sled 0.34 may wait for ever in its own drop, and hold a lock meanwhile that
+    /// every database of the process needs. Such a one is left alone until the process ends.
+    fn release(&self) -> bool {
+        let Some(db) = self.db.write().take() else {
+            return true;
+        };
+        if self.failed.load(Ordering::Relaxed) {
+            std::mem::forget(db);
+            return false;
+        }
+        guarded(|| {
+            drop(db);
+            Ok(())
+        })
+        .is_ok()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.release();
+    }
 }
 
 impl From<sled::Error> for Error {
@@ -61,8 +98,12 @@ impl Store {
                 .flush_every_ms(Some(500))
                 .open()?)
         })?;
+        let handle = Handle {
+            db: RwLock::new(Some(db)),
+            failed: AtomicBool::new(false),
+        };
         let store = Self {
-            db: Arc::new(RwLock::new(Some(db))),
+            handle: Arc::new(handle),
             dir: Arc::new(dir.to_owned()),
         };
         store.finish_redo()?;
@@ -89,34 +130,27 @@ impl Store {
     }
 
     fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Error>) -> Result<T, Error> {
-        let db = self.db.read();
+        let db = self.handle.db.read();
         let db = db.as_ref().ok_or(Error::Closed)?;
-        guarded(|| work(db))
+        guarded(|| work(db)).inspect_err(|_| self.handle.failed.store(true, Ordering::Relaxed))
     }
 
-    /// Closes the database, so that its files can be opened again or deleted. Whoever reads from it
-    /// after this is told that it is closed.
-    pub(crate) fn release(&self) {
-        let db = self.db.write().take();
-        // It may be in a state in which sled panics even now.
-        let _ = guarded(|| {
-            drop(db);
-            Ok(())
-        });
+    /// Closes the database, so that its files can be opened again or deleted; false when they cannot
+    /// be opened again. Whoever reads from it after this is told that it is closed.
+    pub(crate) fn release(&self) -> bool {
+        self.handle.release()
     }
 
-    /// Whether the disk takes something of a little size again.
-    pub(crate) fn has_room(&self) -> bool {
-        use std::io::Write as _;
-        let beside = self.dir.parent().unwrap_or(&self.dir);
-        tempfile::Builder::new()
-            .prefix(".room-")
-            .tempfile_in(beside)
-            .and_then(|mut file| {
-                file.write_all(&vec![0; ROOM_BYTES])?;
-                file.as_file().sync_all()
-            })
-            .is_ok()
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> Result<u64, Error> {
+        self.with(|db| Ok(db.size_on_disk()?))
+    }
+
+    /// Whether the disk has room for so many bytes more: in the redo file, and in sled.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        let need = ROOM_BYTES + 3 * bytes as u64;
+        // Where it cannot be told, the write itself will tell.
+        rustix::fs::statvfs(&*self.dir).map_or(true, |disk| disk.f_bavail * disk.f_frsize >= need)
     }
 
     /// Where the view stands; `None` when nothing was ever written.
@@ -125,21 +159,21 @@ impl Store {
     /// `Damaged`, also when there is something in it that says not where it stands: the loading of a
     /// snapshot that never ended.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, Error> {
-        self.with(|db| match db.get(meta::KEY)? {
+        match self.with(|db| Ok(db.get(meta::KEY)?))? {
             Some(bytes) => codec::decode(meta::KEY, &bytes).map(Some),
-            None if db.iter().next().is_some() => Err(Error::Damaged(
+            None if self.with(|db| Ok(db.iter().next().is_some()))? => Err(Error::Damaged(
                 "the view's database says not where it stands".into(),
             )),
             None => Ok(None),
-        })
+        }
     }
 
     /// The value of a key, or [`Value::Absent`].
     pub(crate) fn get(&self, key: Key) -> Result<Value, Error> {
-        self.with(|db| match db.get(key.to_bytes())? {
+        match self.with(|db| Ok(db.get(key.to_bytes())?))? {
             None => Ok(Value::Absent),
             Some(bytes) => Value::decode(key, &bytes),
-        })
+        }
     }
 
     /// Writes a batch and where the view then stands; a process that dies meanwhile has written all
@@ -192,6 +226,9 @@ impl Store {
         &self,
         pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<(), Error> {
+        if !self.has_room(BATCH_BYTES) {
+            return Err(Error::Full("the disk is full".into()));
+        }
         let mut changes = sled::Batch::default();
         for (key, value) in pairs {
             changes.insert(key, value);

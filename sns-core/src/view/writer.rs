@@ -239,26 +239,23 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Writes a batch. On a full disk sled takes nothing more, for good, but still gives back what
-    /// it has: readers keep it until there is room to open it anew.
+    /// Writes a batch once there is room: sled does not survive a full disk. Until then it waits in
+    /// memory, where readers find it.
     fn write(&self, batch: &Batch, base: Seq) -> Result<(), Error> {
-        match self.store.write(batch, base) {
-            Err(Error::Full(error)) => {
-                tracing::warn!(error, "the view cannot be written; waiting for room");
-                let mut queue = self.queue.lock();
-                queue.stuck = Some(error.clone());
-                while !queue.stop && queue.failed.is_none() {
-                    self.changed.wait_for(&mut queue, RETRY);
-                    let room =
-                        parking_lot::MutexGuard::unlocked(&mut queue, || self.store.has_room());
-                    if room {
-                        break;
-                    }
-                }
-                Err(Error::Full(error))
+        while !self.store.has_room(batch.bytes) {
+            let mut queue = self.queue.lock();
+            if queue.stop {
+                return Err(Error::Full("the disk is full".into()));
             }
-            done => done,
+            queue.outcome()?;
+            if queue.stuck.is_none() {
+                tracing::warn!("the disk is full: the view is not written until there is room");
+                queue.stuck = Some("the disk is full: the view is not written".into());
+            }
+            self.changed.wait_for(&mut queue, RETRY);
         }
+        self.queue.lock().stuck = None;
+        self.store.write(batch, base)
     }
 
     /// The next batch; while there is none, scrubs a little. `None` = stop.

@@ -19,7 +19,7 @@ use tonic::service::Routes;
 
 use super::NodeProbe;
 use super::heartbeat::{self, report};
-use super::machine::{Action, Event, Machine, Rules, TICK};
+use super::machine::{Action, Event, Last, Machine, Rules, TICK};
 use super::process::Handle;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
@@ -83,10 +83,13 @@ pub async fn run(
         peer,
     } = config;
     let own_dir = data.join("nodes").join(node.node());
+    let before = NodeFile::read(&own_dir).unwrap_or_default();
+    // Whoever starts a node again writes its file first; a fresh start finds the old one.
+    let again = before.process.is_none() && before.restarts > 0;
     let me = Myself {
         peer_address: serve::address_of(&peer)?.to_string(),
         address: address.to_string(),
-        restarts: NodeFile::read(&own_dir).map_or(0, |file| file.restarts),
+        restarts: before.restarts,
         dir: own_dir,
         stopping: Arc::default(),
     };
@@ -99,7 +102,7 @@ pub async fn run(
     tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
 
     let (word, heard) = watch::channel(AnnounceRequest::default());
-    let mut driver = Driver::new(node.clone(), me, partner, probe, word);
+    let mut driver = Driver::new(node.clone(), me, partner, probe, word, again);
     driver.tell(false);
     tasks.spawn({
         let (uris, ended) = (node.routers.clone(), ended.clone());
@@ -209,9 +212,14 @@ impl Driver {
         partner: Partner,
         probe: Arc<dyn NodeProbe>,
         word: watch::Sender<AnnounceRequest>,
+        again: bool,
     ) -> Self {
-        let keeper = node.role == ServerRole::Slave;
-        let restarts = partner.file().map_or(0, |file| file.restarts);
+        let file = partner.file();
+        // A slave starts its master, unless the slave only comes back and the master was asked to
+        // stop in the meantime.
+        let asked = matches!(partner::last(file.as_ref()), Last::Asked(_));
+        let keeper = node.role == ServerRole::Slave && !(again && asked);
+        let restarts = file.map_or(0, |file| file.restarts);
         let (notes, inbox) = mpsc::channel(NOTES);
         Self {
             node,

@@ -490,6 +490,10 @@ impl Machine {
         match (&self.state, last) {
             (State::Absent, Last::Died(_)) => self.start(self.restarts + 1),
             (State::Absent, _) if self.keeper => self.start(self.restarts),
+            (State::Absent, Last::Asked(pid)) => {
+                self.stopped(pid);
+                Vec::new()
+            }
             // Someone started it again, and it died before this watcher saw it.
             (State::Stopped { pid }, Last::Died(died)) if died != *pid => self.died(
                 now,

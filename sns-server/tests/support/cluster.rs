@@ -2,6 +2,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "every test takes what it needs"
 )]
@@ -157,9 +158,14 @@ impl Cluster {
         }
     }
 
-    /// Waits until `node` has served long enough to be restarted at once.
+    /// Waits until all nodes have served long enough to be restarted at once.
     pub fn settled(&self) {
-        pause(Duration::from_millis(2_300));
+        for node in nodes(&self.data()) {
+            until(&format!("{node} has served for a while"), || {
+                let id = NodeFile::read(&self.node_dir(&node))?.process?;
+                (id.is_alive() && id.age() > Duration::from_millis(2_500)).then_some(())
+            });
+        }
     }
 }
 

@@ -38,6 +38,8 @@ impl Stored for Deletions {
         size_of::<Self>() + self.deletions.capacity() * size_of::<Deletion>()
     }
 
-    // No fact of its own: what a deletion did shows in the posts.
-    fn facts(&self, _: Key, _: &mut Facts) {}
+    // What a deletion did shows in the posts.
+    fn facts(&self, _: Key, facts: &mut Facts) {
+        facts.deletions(self.deletions.len());
+    }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Family, Key, Stored, UserNo, stored};
 use crate::seq::Seq;
 use crate::user::Username;
-use crate::view::digest::Facts;
+use crate::view::digest::{Facts, Tally};
 
 /// Which list of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +92,9 @@ impl Stored for Edges {
 
     fn facts(&self, key: Key, facts: &mut Facts) {
         edge_facts(&self.leaf, key, facts);
+        for (_, chunk) in &self.chunks {
+            facts.promise(Tally::Chunk(key.side, UserNo(key.a), *chunk), 1);
+        }
     }
 }
 
@@ -104,5 +107,6 @@ impl Stored for EdgeChunk {
 
     fn facts(&self, key: Key, facts: &mut Facts) {
         edge_facts(&self.edges, key, facts);
+        facts.keep(Tally::Chunk(key.side, UserNo(key.a), key.b), 1);
     }
 }

@@ -15,7 +15,7 @@ use super::{Family, Key, Stored, UserNo, stored};
 use crate::limits::BLOCK_POSTS;
 use crate::post::Text;
 use crate::seq::Seq;
-use crate::view::digest::Facts;
+use crate::view::digest::{Facts, Tally};
 
 /// Posts that the ring holds before they move into a block; a divisor of [`BLOCK_POSTS`].
 pub(crate) const RING_POSTS: usize = 8;
@@ -119,6 +119,8 @@ impl Stored for Author {
 
     fn facts(&self, key: Key, to: &mut Facts) {
         facts(&self.ring, key, to);
+        to.promise(Tally::Posts(UserNo(key.a)), self.posts);
+        to.promise(Tally::Blocks(UserNo(key.a)), self.blocks.into());
     }
 }
 
@@ -131,5 +133,6 @@ impl Stored for Block {
 
     fn facts(&self, key: Key, to: &mut Facts) {
         facts(&self.posts, key, to);
+        to.keep(Tally::Blocks(UserNo(key.a)), 1);
     }
 }

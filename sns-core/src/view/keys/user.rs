@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Family, Key, Stored, UserNo, stored};
 use crate::user::Username;
-use crate::view::digest::Facts;
+use crate::view::digest::{Facts, Tally};
 
 /// One user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ impl Stored for UserRecord {
     }
 
     fn facts(&self, key: Key, facts: &mut Facts) {
-        facts.user(UserNo(key.a), &self.name, self.created_at_ms);
+        let no = UserNo(key.a);
+        facts.user(no, &self.name, self.created_at_ms);
+        facts.promise(Tally::Following(no), self.following.into());
+        facts.promise(Tally::Followers(no), self.followers.into());
     }
 }

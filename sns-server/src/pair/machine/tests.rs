@@ -405,6 +405,9 @@ fn a_master_waits_for_a_slave_that_was_never_there_and_restarts_one_that_died() 
     assert_eq!(bench.event(Event::Free(Last::Nobody)), []);
     assert_eq!(bench.ticks(100), []);
     assert_eq!(bench.machine.condition(), Condition::Absent);
+    bench.event(Event::Free(Last::Asked(2)));
+    assert_eq!(bench.machine.condition(), Condition::Stopped);
+    let mut bench = Bench::new(false);
     let acts = bench.event(Event::Free(Last::Died(3)));
     assert_eq!(acts, [Action::Start { restarts: 1 }]);
 }
