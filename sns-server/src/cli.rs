@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use clap::error::ErrorKind as Clap;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
-use crate::config::Config;
+use crate::config::{Config, Task};
 use crate::failure::{Failure, Result};
 use crate::{shutdown, telemetry};
 
 /// How long the end waits for threads that still read; nothing depends on them.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// The exit code of an import that was told twice to stop: that of `Unavailable`.
+const UNFINISHED: u8 = 7;
 
 /// Does what the command line says; the exit code is that of STYLE's table.
 pub fn main() -> ExitCode {
@@ -36,8 +40,8 @@ fn checked(args: Args) -> Result<Config> {
 }
 
 fn run(config: Config) -> Result<()> {
-    telemetry::start(config.is_server());
-    if config.is_server() {
+    telemetry::start(config.task.is_server());
+    if config.task.is_server() {
         allow_many_connections();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,7 +50,13 @@ fn run(config: Config) -> Result<()> {
         .build()
         .map_err(|e| Failure::io("cannot start threads", &e))?;
     let ended = runtime.block_on(async {
-        let shutdown = shutdown::on_signals()?;
+        let shutdown = match &config.task {
+            task if task.is_server() => shutdown::on_signals(None)?,
+            // It says how far it came.
+            Task::Import(_) => shutdown::on_signals(Some(UNFINISHED))?,
+            // The others have nothing to finish: a signal ends them as it ends any program.
+            _ => CancellationToken::new(),
+        };
         Box::pin(crate::run(config, shutdown)).await
     });
     runtime.shutdown_timeout(GRACE);

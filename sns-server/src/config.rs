@@ -50,6 +50,13 @@ pub enum Task {
     SnapshotList(DataConfig),
 }
 
+impl Task {
+    /// Whether it runs until it is told to stop.
+    pub fn is_server(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Router(_) | Self::Node(_))
+    }
+}
+
 /// A data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataConfig {
@@ -202,11 +209,6 @@ impl Config {
             json: args.json,
             task,
         })
-    }
-
-    /// Whether it runs until it is told to stop.
-    pub fn is_server(&self) -> bool {
-        matches!(self.task, Task::Up(_) | Task::Router(_) | Task::Node(_))
     }
 }
 

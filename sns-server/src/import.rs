@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{DataConfig, ImportConfig};
 use crate::failure::{Failure, Result};
+use crate::pair::process::lock_holder;
 use load::Loader;
 use source::{Kind, Line, Skipped, Source};
 
@@ -161,7 +162,13 @@ fn open(config: &DataConfig) -> Result<Sns> {
     let dir = DataDir::open(&config.path, config.force_network_fs)?;
     for number in 0..NODES {
         let node = format!("import-{number}");
-        if dir.node_is_running(&node)? {
+        let lock = dir.node_dir(&node).join("lock");
+        // Asked without touching the lock, which would make an import that starts now give up.
+        let taken = || {
+            let holder = lock_holder(&lock);
+            holder.map_err(|e| Failure::io("cannot tell which imports run", &e))
+        };
+        if taken()?.is_some() {
             continue;
         }
         let opened = Sns::builder(&config.path)
@@ -170,7 +177,7 @@ fn open(config: &DataConfig) -> Result<Sns> {
             .open();
         match opened {
             // Another import took the name in between.
-            Err(_) if dir.node_is_running(&node)? => {}
+            Err(_) if taken()?.is_some() => {}
             opened => return Ok(opened?),
         }
     }

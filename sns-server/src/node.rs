@@ -17,6 +17,7 @@ use tonic::service::Routes;
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::pair::driver::{self, PairConfig};
+use crate::pair::process::lock_holder;
 use crate::serve::{self, Health};
 use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
@@ -165,10 +166,12 @@ impl Pair {
 /// do.
 fn open_data(path: &std::path::Path, force: bool, node: &str) -> Result<DataDir> {
     let data = DataDir::open(path, force)?;
-    if data.node_is_running(node)? {
+    let holder = lock_holder(&data.node_dir(node).join("lock"));
+    let holder = holder.map_err(|e| Failure::io(format!("cannot tell whether {node} runs"), &e))?;
+    if let Some(pid) = holder {
         return Err(Failure::unavailable(format!(
-            "{node} runs on {} already: `sns-server status --data` shows it, `sns-server down \
-             --data` stops it",
+            "{node} runs on {} already (process {pid}): `sns-server status --data` shows it, \
+             `sns-server down --data` stops it",
             crate::telemetry::escaped(&path.display().to_string())
         )));
     }

@@ -195,6 +195,60 @@ fn a_follow_too_many_is_left_out_and_said() {
 }
 
 #[tokio::test]
+async fn a_stopped_import_says_how_far_it_came_and_another_run_goes_on() {
+    let scene = Scene::new();
+    let mut lines = String::new();
+    for n in 0..200_000 {
+        writeln!(lines, "u{} v{}", n % 400, n / 400).unwrap();
+    }
+    let follows = scene.file("follows", &lines);
+    let child = std::process::Command::new(server::PROGRAM)
+        .args(["import", "--json", "--follows", &follows, "--data"])
+        .arg(scene.data())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let segment = scene.data().join("log/00000000000000000001.seg");
+    server::until("something is written", async || {
+        let written = std::fs::metadata(&segment).ok()?.len() > 50_000;
+        written.then_some(())
+    })
+    .await;
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output());
+    let output = tokio::time::timeout(server::PATIENCE, output).await;
+    let output = output.expect("it runs on").unwrap().unwrap();
+    let ended = Ended::of(output);
+    assert_eq!((ended.code, &*ended.stdout), (7, ""), "{ended:?}");
+    let error = ended.error();
+    let message = error["message"].as_str().unwrap();
+    assert!(
+        message.contains("follows and 0 posts were written; run it again"),
+        "{message}"
+    );
+
+    // The same beginning once more: some of it is there.
+    let again = scene.file(
+        "again",
+        lines.lines().take(1_000).collect::<Vec<_>>().join("\n"),
+    );
+    let summary = scene.import(&["--follows", &again]).ok().summary();
+    let sum = |fields: [&str; 2]| -> u64 {
+        fields
+            .iter()
+            .map(|field| summary[field].as_u64().unwrap())
+            .sum()
+    };
+    assert_eq!(sum(["follows", "already_following"]), 1_000, "{summary}");
+    assert!(
+        summary["already_following"].as_u64().unwrap() > 0,
+        "{summary}"
+    );
+}
+
+#[tokio::test]
 async fn an_import_beside_a_running_server_shows_there_at_once() {
     let scene = Scene::new();
     let server = Server::start(&scene.data()).await;
@@ -214,7 +268,6 @@ async fn an_import_beside_a_running_server_shows_there_at_once() {
         run("import", Path::new(&data), &words).ok().summary()
     });
     let summary = import.await.unwrap();
-    eprintln!("{summary}");
     let counted = ["follows", "already_following", "self_loops"];
     let sum: u64 = counted
         .iter()

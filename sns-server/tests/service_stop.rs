@@ -113,7 +113,9 @@ async fn a_stop_ends_streams_with_shutting_down_and_the_exit_code_is_0() {
     let made = futures_util::future::join_all(many).await;
 
     let asked = Instant::now();
+    // As from a terminal and a parent at once: still one wish, and no death.
     server.signal(Signal::TERM);
+    server.signal(Signal::INT);
     let end = loop {
         match live.message().await {
             Ok(message) => drop(message.expect("the stream ended without a status")),

@@ -7,7 +7,7 @@
 )]
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -20,6 +20,14 @@ pub struct Ended {
 }
 
 impl Ended {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
     /// The objects of stdout, one a line.
     pub fn objects(&self) -> Vec<Value> {
         let lines = self.stdout.lines();
@@ -60,9 +68,5 @@ pub fn run(words: &str, data: &Path, more: &[&str]) -> Ended {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    Ended {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    Ended::of(output)
 }
