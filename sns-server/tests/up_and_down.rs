@@ -154,6 +154,68 @@ fn up_restarts_a_pair_of_which_both_are_stopped() {
 }
 
 #[test]
+fn a_second_start_of_a_node_is_refused_and_disturbs_nobody() {
+    let cluster = Cluster::start(1);
+    let nodes = ["a-master", "a-slave"].map(|node| cluster.pid(node));
+    let data = cluster.data_arg();
+    for role in ["master", "slave"] {
+        let refused = run(&[
+            role,
+            "--name",
+            "a",
+            "--data",
+            &data,
+            "--listen",
+            "127.0.0.1:0",
+            "--peer-listen",
+            "127.0.0.1:0",
+            "--router",
+            &cluster.url,
+        ]);
+        assert_eq!(refused.status.code(), Some(7), "{}", stderr(&refused));
+    }
+    pause(Duration::from_millis(500));
+    assert_eq!(["a-master", "a-slave"].map(|node| cluster.pid(node)), nodes);
+    let rows = cluster.status();
+    assert_eq!(column(&rows, "state"), ["serving"; 3]);
+    assert!(rows[..2].iter().all(|row| row["restarts"] == 0), "{rows:?}");
+}
+
+#[test]
+fn up_that_cannot_start_a_node_says_why_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let arg = data.to_str().unwrap();
+    // Data first, then a lock that nobody can take.
+    let mut cluster = Cluster::start_in(tempfile::tempdir().unwrap(), 1, "127.0.0.1:0");
+    signal(cluster.up.id(), Signal::TERM);
+    cluster.up.wait().unwrap();
+    std::fs::rename(cluster.data(), &data).unwrap();
+    for lock in ["nodes/a-slave/lock", "nodes/a-master/lock"] {
+        std::fs::remove_file(data.join(lock)).unwrap();
+        std::fs::create_dir(data.join(lock)).unwrap();
+        let refused = run(&[
+            "up",
+            "--servers",
+            "1",
+            "--data",
+            arg,
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        assert_eq!(refused.status.code(), Some(7), "{}", stderr(&refused));
+        assert!(
+            stderr(&refused).contains("does not start"),
+            "{}",
+            stderr(&refused)
+        );
+        assert_eq!(leftovers(&data), []);
+        std::fs::remove_dir(data.join(lock)).unwrap();
+        std::fs::write(data.join(lock), "").unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_work_says_so_with_its_exit_code() {
     let dir = tempfile::tempdir().unwrap();
     let nothing = dir.path().join("nothing").to_str().unwrap().to_owned();

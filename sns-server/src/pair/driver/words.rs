@@ -70,3 +70,118 @@ pub(super) fn is_news(old: &AnnounceRequest, new: &AnnounceRequest) -> bool {
     };
     gist(&old.server) != gist(&new.server) || gist(&old.partner) != gist(&new.partner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::args::LogKind;
+    use crate::config::DataConfig;
+    use crate::pair::machine::{Event, Exit, Last, Report, Rules, TICK};
+
+    fn node() -> NodeConfig {
+        NodeConfig {
+            role: ServerRole::Slave,
+            pair: "a".to_owned(),
+            data: DataConfig {
+                path: "data".into(),
+                log: LogKind::Dir,
+                force_network_fs: false,
+            },
+            listen: "127.0.0.1:1".parse().unwrap(),
+            peer_listen: "127.0.0.1:2".parse().unwrap(),
+            routers: Vec::new(),
+        }
+    }
+
+    fn file() -> NodeFile {
+        NodeFile {
+            address: "127.0.0.1:3".to_owned(),
+            ..NodeFile::default()
+        }
+    }
+
+    fn heard(state: ServerState) -> Server {
+        Server {
+            name: "a-master".to_owned(),
+            pid: 7,
+            state: state.into(),
+            streams: 5,
+            applied: 9,
+            ..Server::default()
+        }
+    }
+
+    /// A machine whose process 7 serves.
+    fn serving() -> Machine {
+        let mut machine = Machine::new(Rules::PAIR, true, 0);
+        machine.step(Duration::ZERO, 0, Event::Free(Last::Nobody));
+        machine.step(Duration::ZERO, 0, Event::Started { pid: 7 });
+        let report = Report {
+            serving: true,
+            ..Report::default()
+        };
+        machine.step(TICK, 0, Event::Answer { pid: 7, report });
+        machine
+    }
+
+    #[test]
+    fn a_partner_that_never_was_is_not_spoken_of() {
+        let machine = Machine::new(Rules::PAIR, false, 0);
+        assert_eq!(partner(&node(), &machine, None, Some(file())), None);
+    }
+
+    #[test]
+    fn a_living_partner_is_told_as_it_told_itself() {
+        let server = heard(ServerState::Serving);
+        let word = partner(&node(), &serving(), Some(&server), Some(file())).unwrap();
+        assert_eq!(
+            (word.state(), word.pid, word.streams),
+            (ServerState::Serving, 7, 5)
+        );
+        // It may know better: halted, and yet alive.
+        let server = heard(ServerState::Failed);
+        let word = partner(&node(), &serving(), Some(&server), Some(file())).unwrap();
+        assert_eq!(word.state(), ServerState::Failed);
+    }
+
+    #[test]
+    fn a_dead_partner_has_no_pid_and_no_streams_and_a_reason() {
+        let mut machine = serving();
+        let exit = Exit {
+            asked: false,
+            lock_held: false,
+            why: "ended by signal 9".to_owned(),
+        };
+        machine.step(TICK, 0, Event::Exited { pid: 7, exit });
+        let server = heard(ServerState::Serving);
+        let word = partner(&node(), &machine, Some(&server), Some(file())).unwrap();
+        assert_eq!(word.state(), ServerState::Restarting);
+        assert_eq!((word.pid, word.streams), (0, 0));
+        assert_eq!(word.reason, "ended by signal 9");
+    }
+
+    #[test]
+    fn one_that_was_never_heard_is_told_by_its_file() {
+        let mut machine = Machine::new(Rules::PAIR, true, 2);
+        machine.step(Duration::ZERO, 0, Event::Free(Last::Nobody));
+        let word = partner(&node(), &machine, None, Some(file())).unwrap();
+        assert_eq!((&*word.name, &*word.address), ("a-master", "127.0.0.1:3"));
+        assert_eq!((word.state(), word.restarts), (ServerState::Starting, 2));
+        assert_eq!(word.role(), ServerRole::Master);
+    }
+
+    #[test]
+    fn progress_is_no_news_and_a_state_is() {
+        let word = |server: Server| AnnounceRequest {
+            server: Some(server),
+            partner: None,
+        };
+        let old = word(heard(ServerState::Serving));
+        let mut further = heard(ServerState::Serving);
+        further.applied += 1;
+        assert!(!is_news(&old, &word(further)));
+        assert!(is_news(&old, &word(heard(ServerState::Draining))));
+    }
+}
