@@ -12,7 +12,7 @@ mod feed;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use feed::{Draw, all_posts, name};
+use feed::{Draw, all_posts, name, wait_until};
 use sns_core::{Post, Reason, Sns, Username};
 
 const SEGMENT: &str = "log/00000000000000000001.seg";
@@ -202,4 +202,36 @@ fn flipped_bits_in_the_view_give_right_answers_and_never_wrong_ones() {
             fs::write(path, sound).unwrap();
         }
     }
+}
+
+#[test]
+fn a_view_too_large_to_be_checked_first_is_found_out_by_the_scrub() {
+    let mut draw = Draw::new();
+    let dir = tempfile::tempdir().unwrap();
+    let sns = Sns::builder(dir.path()).node("a").open().unwrap();
+    fill(&sns);
+    let (before, digest) = (everything(&sns), sns.status().digest);
+    sns.close();
+    drop(sns);
+    // The files of pages, where what sled has written ends with the last byte that is not zero.
+    let files = view_files(dir.path());
+    let pages = files.iter().filter(|path| !path.ends_with("conf"));
+    let mut flipped = 0;
+    for path in pages {
+        let bytes = fs::read(path).unwrap();
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+        for _ in 0..5 {
+            flip(path, draw.below(used), draw.below(8));
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 0);
+    let sns = Sns::builder(dir.path())
+        .node("a")
+        .check_bytes(0)
+        .scrub_rest(1)
+        .open()
+        .unwrap();
+    wait_until("the right answers", || everything(&sns) == before);
+    assert_eq!(sns.status().digest, digest);
 }
