@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
@@ -19,6 +20,9 @@ use crate::seq::Seq;
 
 /// sled's own cache: small, because memory stands in front of it.
 const SLED_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// How long an open waits for an earlier one in this process to let go of the files.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 /// With less room on the disk nothing is given to sled, which does not survive a full one: more than
 /// it buffers.
 const ROOM_BYTES: u64 = 8 * 1024 * 1024;
@@ -81,6 +85,11 @@ impl From<sled::Error> for Error {
     }
 }
 
+/// sled has no error of its own for this.
+fn is_locked(error: &str) -> bool {
+    error.contains("could not acquire lock")
+}
+
 /// Turns a panic of sled into damage.
 fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work))
@@ -90,14 +99,24 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 impl Store {
     /// Opens or makes the database in `dir`.
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        let db = guarded(|| {
-            Ok(sled::Config::new()
-                .path(dir)
-                .cache_capacity(SLED_CACHE_BYTES)
-                .mode(sled::Mode::HighThroughput)
-                .flush_every_ms(Some(500))
-                .open()?)
-        })?;
+        let deadline = Instant::now() + LOCK_WAIT;
+        let db = loop {
+            let opened = guarded(|| {
+                Ok(sled::Config::new()
+                    .path(dir)
+                    .cache_capacity(SLED_CACHE_BYTES)
+                    .mode(sled::Mode::HighThroughput)
+                    .flush_every_ms(Some(500))
+                    .open()?)
+            });
+            match opened {
+                // sled's own threads give up the lock of its file a little after it was dropped.
+                Err(Error::Io(error)) if is_locked(&error) && Instant::now() < deadline => {
+                    std::thread::park_timeout(LOCK_LOOK);
+                }
+                opened => break opened?,
+            }
+        };
         let handle = Handle {
             db: RwLock::new(Some(db)),
             failed: AtomicBool::new(false),

@@ -407,3 +407,17 @@ fn refusals_move_what_sled_is_complete_up_to() {
     view.close();
     assert_eq!(view.store.meta().unwrap().unwrap().applied, Seq::new(5, 0));
 }
+
+#[test]
+fn a_view_that_was_closed_just_now_is_opened_again_and_not_taken_for_a_bad_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..60 {
+        let view = View::open(dir.path(), LOG, &options()).unwrap();
+        assert_eq!(view.standing().index, round);
+        let log = random_log(&mut Draw(round), round + 1, 3);
+        view.apply(round + 1, 1, &log[usize::try_from(round).unwrap()])
+            .unwrap();
+        view.close();
+        assert!(view.release());
+    }
+}
