@@ -125,7 +125,7 @@ impl RouteTable {
             return Err(Refusal {
                 reason: ErrorReason::DataMismatch,
                 message: format!(
-                    "{} serves other data ({}) than this router ({}): give each data its own router",
+                    "{} serves other data ({}) than this router ({}): give each data a router",
                     server.name, server.data_id, self.data_id
                 ),
             });

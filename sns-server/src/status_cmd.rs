@@ -329,8 +329,8 @@ fn disagreements(rows: &[Row]) -> Vec<String> {
         let other = *first.entry(applied).or_insert(row);
         if other.digest != row.digest {
             lines.push(format!(
-                "the views of {} and {} differ at entry {applied}: one of them is wrong; `sns-server \
-                 log verify` checks the log, a node whose view/ is deleted rebuilds it",
+                "the views of {} and {} differ at entry {applied}: one of them is wrong; \
+                 `sns-server log verify` checks the log, a node whose view/ is deleted rebuilds it",
                 escaped(&other.name),
                 escaped(&row.name)
             ));
