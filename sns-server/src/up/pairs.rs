@@ -36,6 +36,8 @@ pub(super) struct PairOfNodes {
     master: Arc<Partner>,
     /// The node that was started here and has not ended.
     child: Option<(Child, ProcessId, Arc<Partner>)>,
+    /// How the last one ended, until the machine is told: an answer may come in between.
+    ended: Option<(bool, String)>,
     /// Counts what the machine takes for processes; the one that it knows of now.
     generation: u32,
     running: Option<u32>,
@@ -66,6 +68,7 @@ impl PairOfNodes {
             slave,
             master,
             child: None,
+            ended: None,
             generation: 0,
             running: None,
             heard,
@@ -83,13 +86,15 @@ impl PairOfNodes {
         self.child.as_ref().map(|(_, id, _)| id.clone())
     }
 
-    /// Reaps the child; how it ended, if it just did.
-    fn reap(&mut self) -> Option<(bool, String)> {
-        let (child, id, node) = self.child.as_mut()?;
-        let status = child.try_wait().ok().flatten()?;
-        let exit = node.exit(id.pid, Some(status));
-        self.child = None;
-        Some((exit.asked || exit.lock_held, exit.why))
+    /// Reaps the child, if it ended.
+    fn reap(&mut self) {
+        if let Some((child, id, node)) = &mut self.child
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            let exit = node.exit(id.pid, Some(status));
+            self.ended = Some((exit.asked || exit.lock_held, exit.why));
+            self.child = None;
+        }
     }
 }
 
@@ -128,7 +133,7 @@ impl Kept for PairOfNodes {
     }
 
     fn poll(&mut self, running: Option<u32>) -> Vec<Event> {
-        let ended = self.reap();
+        self.reap();
         self.running = running;
         let Some(pid) = running else {
             return Vec::new();
@@ -147,6 +152,7 @@ impl Kept for PairOfNodes {
         }
         let (slave, master) = (self.slave.look(), self.master.look());
         if self.child.is_none() && !lives(&slave) && !lives(&master) {
+            let ended = self.ended.take();
             let (clean, why) = ended.unwrap_or_else(|| (true, "both of its nodes died".to_owned()));
             let exit = Exit {
                 asked: clean && !died(&slave) && !died(&master),
@@ -196,6 +202,7 @@ impl Kept for PairOfNodes {
         match node.start(again) {
             Ok((child, handle)) => {
                 self.child = Some((child, handle.id().clone(), node));
+                self.ended = None;
                 self.generation += 1;
                 Event::Started {
                     pid: self.generation,
