@@ -67,7 +67,8 @@ enum Note {
 /// Answers the partner, watches it and tells the routers, until `shutdown`. Starts no other node
 /// than its partner and kills no other one.
 ///
-/// It may run before the node holds its lock; it writes `node.json` once it does.
+/// It may run before the node holds its lock; it writes `node.json`, and begins to watch, once it
+/// does.
 ///
 /// # Errors
 /// `Unavailable`: the peer listener failed, or `/proc` cannot be read.
@@ -194,6 +195,8 @@ struct Driver {
     busy: HashSet<Chore>,
     /// The lock is held and the file written; from then on it is seen to now and then.
     registered: bool,
+    /// It held its lock once: from then on it watches.
+    watches: bool,
     ticks: u32,
 }
 
@@ -235,6 +238,7 @@ impl Driver {
             heard: None,
             busy: HashSet::new(),
             registered: false,
+            watches: false,
             ticks: 0,
         }
     }
@@ -254,8 +258,12 @@ impl Driver {
                         self.register();
                     }
                     self.ticks = self.ticks.wrapping_add(1);
-                    let own = report(&self.probe.heartbeat());
-                    self.step(Event::Tick(own));
+                    // Whoever does not hold its own lock yet may be a second one, or one that will
+                    // never come up: it starts and kills nobody.
+                    if self.watches {
+                        let own = report(&self.probe.heartbeat());
+                        self.step(Event::Tick(own));
+                    }
                 }
             }
             self.tell(false);
@@ -333,6 +341,7 @@ impl Driver {
             Note::Registered(done) => {
                 self.busy.remove(&Chore::Register);
                 self.registered = done;
+                self.watches |= done;
             }
             Note::Looked(seen) => {
                 self.busy.remove(&Chore::Look);

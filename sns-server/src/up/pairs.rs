@@ -36,7 +36,7 @@ pub(super) struct PairOfNodes {
     master: Arc<Partner>,
     /// The node that was started here and has not ended.
     child: Option<(Child, ProcessId, Arc<Partner>)>,
-    /// How the last one ended, until the machine is told: an answer may come in between.
+    /// Whether it ended cleanly, and why: kept until the pair as a whole is judged.
     ended: Option<(bool, String)>,
     /// Counts what the machine takes for processes; the one that it knows of now.
     generation: u32,
@@ -86,15 +86,13 @@ impl PairOfNodes {
         self.child.as_ref().map(|(_, id, _)| id.clone())
     }
 
-    /// Reaps the child, if it ended.
-    fn reap(&mut self) {
-        if let Some((child, id, node)) = &mut self.child
-            && let Ok(Some(status)) = child.try_wait()
-        {
-            let exit = node.exit(id.pid, Some(status));
-            self.ended = Some((exit.asked || exit.lock_held, exit.why));
-            self.child = None;
-        }
+    /// Reaps the child; how it ended, if it just did.
+    fn reap(&mut self) -> Option<(bool, String)> {
+        let (child, id, node) = self.child.as_mut()?;
+        let status = child.try_wait().ok().flatten()?;
+        let exit = node.exit(id.pid, Some(status));
+        self.child = None;
+        Some((exit.asked || exit.lock_held, exit.why))
     }
 }
 
@@ -133,7 +131,9 @@ impl Kept for PairOfNodes {
     }
 
     fn poll(&mut self, running: Option<u32>) -> Vec<Event> {
-        self.reap();
+        if let Some(ended) = self.reap() {
+            self.ended = Some(ended);
+        }
         self.running = running;
         let Some(pid) = running else {
             return Vec::new();
@@ -152,8 +152,13 @@ impl Kept for PairOfNodes {
         }
         let (slave, master) = (self.slave.look(), self.master.look());
         if self.child.is_none() && !lives(&slave) && !lives(&master) {
-            let ended = self.ended.take();
-            let (clean, why) = ended.unwrap_or_else(|| (true, "both of its nodes died".to_owned()));
+            // Its files know best; a child that did not come so far as to write one is judged by
+            // its exit code.
+            let by_files = asked(&slave) || asked(&master);
+            let (clean, why) = self
+                .ended
+                .take()
+                .unwrap_or_else(|| (by_files, "both of its nodes died".to_owned()));
             let exit = Exit {
                 asked: clean && !died(&slave) && !died(&master),
                 lock_held: false,
@@ -161,9 +166,16 @@ impl Kept for PairOfNodes {
             };
             return vec![Event::Exited { pid, exit }];
         }
+        if self.child.is_none() {
+            // The other one is still there, and has seen to it.
+            self.ended = None;
+        }
         // Stopping nodes answer no more; their files say why.
-        let mut living = [&slave, &master].into_iter().filter(|seen| lives(seen));
-        if living.all(|seen| matches!(seen, Seen::Living { draining: true, .. })) {
+        let drains = |seen: &Seen| matches!(seen, Seen::Living { draining: true, .. });
+        let all = [&slave, &master]
+            .iter()
+            .all(|seen| drains(seen) || !lives(seen));
+        if all && (drains(&slave) || drains(&master)) {
             return vec![Event::Found {
                 pid,
                 old: false,
