@@ -220,7 +220,7 @@ impl DataDir {
             .map_err(failed("making the directory", &dir))?;
         let path = dir.join("lock");
         let mut file = open_lock(&path).map_err(failed("opening", &path))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match lock_soon(&file) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
@@ -267,6 +267,20 @@ impl DataDir {
 #[derive(Debug)]
 pub struct NodeLock {
     _file: File,
+}
+
+/// Takes the lock of a node. Whoever asks whether the node runs holds it for a moment, so it is
+/// tried for a little while.
+fn lock_soon(file: &File) -> rustix::io::Result<()> {
+    for _ in 0..10 {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+    flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 fn invalid(message: String) -> Error {

@@ -76,7 +76,7 @@ pub enum Event {
     Found {
         /// Its pid.
         pid: u32,
-        /// It has run for longer than [`Rules::served`].
+        /// It has run for longer than `Rules::served`.
         old: bool,
         /// It is about to stop because it was asked to.
         draining: bool,
