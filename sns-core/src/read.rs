@@ -150,12 +150,34 @@ impl Home {
     }
 
     /// Of each author only posts made after the reader's present follow of them.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// sns.post(&bob, "before").wait()?;
+    /// sns.follow(&alice, &bob).wait()?;
+    /// assert_eq!(sns.home(&alice).page()?.items.len(), 1);
+    /// assert!(sns.home(&alice).since_follow(true).page()?.items.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn since_follow(mut self, since_follow: bool) -> Self {
         self.since_follow = since_follow;
         self
     }
 
     /// Without the reader's own posts.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// sns.post(&alice, "mine").wait()?;
+    /// assert!(sns.home(&alice).exclude_own(true).page()?.items.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exclude_own(mut self, exclude_own: bool) -> Self {
         self.exclude_own = exclude_own;
         self

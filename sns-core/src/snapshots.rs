@@ -22,6 +22,17 @@ impl Sns {
     /// `Invalid`: this log is in memory, or empty. `Unavailable`, `Unknown`: the log.
     /// # Durability
     /// On return the file is synced, and the log holds a checkpoint with its digest.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let sns = sns_core::Sns::open(dir.path())?;
+    /// sns.user("alice")?;
+    /// let snapshot = sns.create_snapshot()?;
+    /// assert_eq!(sns_core::snapshots::verify(&snapshot.path)?, snapshot);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create_snapshot(&self) -> Result<SnapshotInfo> {
         let replica = self.replica();
         let data = self

@@ -108,6 +108,15 @@ impl Sns {
     }
 
     /// As [`Sns::open`], with other than the usual parts.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let sns = sns_core::Sns::builder(dir.path()).node("reports").open()?;
+    /// assert_eq!(sns.status().node, "reports");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(dir: impl AsRef<Path>) -> SnsBuilder {
         SnsBuilder::in_directory(dir.as_ref())
     }
@@ -116,11 +125,33 @@ impl Sns {
     ///
     /// # Errors
     /// `Unavailable`: no temporary directory can be made.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// let sns = sns_core::Sns::in_memory()?;
+    /// sns.user("alice")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn in_memory() -> Result<Self> {
         Self::over_memory(MemoryLog::new()).open()
     }
 
     /// A replica of a log in memory; several share one log.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// use sns_core::{Sns, log::memory::MemoryLog};
+    ///
+    /// let log = MemoryLog::new();
+    /// let one = Sns::over_memory(log.clone()).open()?;
+    /// let two = Sns::over_memory(log).open()?;
+    /// let alice = one.user("alice")?;
+    /// let post = one.post(&alice, "hello").wait()?;
+    /// assert_eq!(two.home(&alice).at_least(post.id).page()?.items, [post]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn over_memory(log: MemoryLog) -> SnsBuilder {
         SnsBuilder::over_memory(log)
     }
@@ -137,6 +168,15 @@ impl Sns {
     ///
     /// # Errors
     /// `Invalid`: the name (see [`Username`]). Those of [`Write::create_user`].
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// assert_eq!(sns.user("Alice")?.as_str(), "alice");
+    /// assert!(sns.user("../x").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn user(&self, name: &str) -> Result<Username> {
         let name = Username::parse(name)?;
         self.create_user(&name).wait()?;
@@ -166,6 +206,16 @@ impl Sns {
     ///
     /// # Errors
     /// As [`Write::create_user`].
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// let alice = sns_core::Username::parse("alice")?;
+    /// assert!(sns.create_user(&alice).wait()?.created);
+    /// assert!(!sns.create_user(&alice).wait()?.created);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn create_user(&self, user: &Username) -> Pending<UserMade> {
         self.write().create_user(user)
     }
@@ -395,11 +445,31 @@ impl Sns {
     }
 
     /// The last command that reads show.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// let post = sns.post(&bob, "hello").wait()?;
+    /// assert!(sns.applied() >= post.id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn applied(&self) -> Seq {
         self.replica().applied()
     }
 
     /// Where this replica stands.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// sns.user("alice")?;
+    /// let status = sns.status();
+    /// assert_eq!((status.users, status.tail), (1, status.applied + 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&self) -> Status {
         let replica = self.replica();
         let standing = replica.view().standing();
@@ -436,11 +506,29 @@ impl Sns {
     }
 
     /// How far each stage has come.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// sns.user("alice")?;
+    /// assert!(sns.progress().append.finished >= 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn progress(&self) -> Progress {
         self.replica().progress()
     }
 
     /// The data directory; `None` for a log in memory.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let sns = sns_core::Sns::open(dir.path())?;
+    /// assert!(sns.data_dir().unwrap().path().join("format.json").exists());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn data_dir(&self) -> Option<&DataDir> {
         self.0.data.as_ref()
     }
@@ -451,6 +539,17 @@ impl Sns {
     }
 
     /// Refuses new writes (`SHUTTING_DOWN`) and ends the subscriptions; reads go on.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// sns.drain();
+    /// let refused = sns.post(&alice, "too late").wait().unwrap_err();
+    /// assert_eq!(refused.reason(), sns_core::Reason::ShuttingDown);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain(&self) {
         self.replica().drain();
     }
@@ -459,6 +558,16 @@ impl Sns {
     /// go on, of a state that no longer moves; the node's name is free once the last clone and the
     /// last subscription are gone.
     /// Safe to repeat.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let sns = sns_core::Sns::open(dir.path())?;
+    /// sns.user("alice")?;
+    /// sns.close();
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn close(&self) {
         self.replica().close();
     }

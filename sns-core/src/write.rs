@@ -40,12 +40,32 @@ impl Write {
 
     /// Names the intent, so that a retry with the same id, here or on another replica, has one
     /// effect and the first outcome. Without it a fresh id is drawn.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// let id = sns_core::RequestId::random();
+    /// let first = sns.write().request_id(id).follow(&alice, &bob).wait()?;
+    /// assert_eq!(sns.write().request_id(id).follow(&alice, &bob).wait()?, first);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn request_id(mut self, id: RequestId) -> Self {
         self.request_id = Some(id);
         self
     }
 
     /// Not remembered: for bulk loads, whose retries are harmless or never happen.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// sns.write().forget().follow(&alice, &bob).wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn forget(mut self) -> Self {
         self.request_id = None;
         self
@@ -53,6 +73,16 @@ impl Write {
 
     /// The highest seq that the caller knew before the first attempt, unchanged in retries. Without
     /// it, what is applied here now; the write is then dropped if it waits for over 60 s.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// # let (alice, bob) = (sns.user("alice")?, sns.user("bob")?);
+    /// let (id, seen) = (sns_core::RequestId::random(), sns.applied());
+    /// sns.write().request_id(id).seen(seen).post(&alice, "hello").wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn seen(mut self, seen: Seq) -> Self {
         self.seen = (seen != Seq::ZERO).then_some(seen);
         self
