@@ -1,0 +1,3 @@
+//! The `sns-chaos` command.
+
+fn main() {}
