@@ -342,6 +342,8 @@ pub enum List {
         ids: Vec<u64>,
         /// [`sum`] of authors and texts, in that order.
         sum: u64,
+        /// That is all; else older ones were not asked for.
+        complete: bool,
     },
     /// Whom the user follows, by name.
     Following {

@@ -1,3 +1,5 @@
 //! The `sns-chaos` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sns_chaos::main()
+}
