@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sns_server::pair::process::{Handle, ProcessId};
-use sns_server::run_file::{NodeFile, RunFile, living, nodes};
+use sns_server::run_file::{NodeFile, RunFile, nodes};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -19,6 +20,8 @@ use crate::failure::{Doing as _, Failure, Result};
 const UP_LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks at something that has to come.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
+/// So many looks in a row have to find nobody before all count as dead.
+const LOOKS: u32 = 5;
 
 /// Everything that one `up` started on one data directory.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ impl Cluster {
     /// Starts `up` again, where it was, after everything was killed; how long until all serve.
     pub(crate) async fn start_again(&mut self) -> Result<Duration> {
         let begun = Instant::now();
-        let listen = self.url.trim_start_matches("http://").to_owned();
+        let listen = self.listen().to_owned();
         let (up, url) = launch(&self.program, &self.data, self.pairs, &listen).await?;
         self.up = up;
         self.url = url;
@@ -131,26 +134,47 @@ impl Cluster {
     pub(crate) async fn kill_everything(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         drop(self.up.start_kill());
-        loop {
-            let mut left: Vec<ProcessId> = self.router().into_iter().collect();
-            for node in self.nodes() {
-                left.extend(self.node(&node));
-            }
-            let held = living(&self.data).doing("see who holds the locks of nodes")?;
-            left.extend(held.iter().filter_map(|node| ProcessId::of(node.pid)));
-            if left.is_empty() {
-                break;
-            }
+        // Who is just being started is seen at a later look.
+        let mut nobody = 0;
+        while nobody < LOOKS {
+            let left = self.serving();
+            nobody = if left.is_empty() { nobody + 1 } else { 0 };
             if Instant::now() > deadline {
                 return Err(Failure(format!("these do not die: {left:?}")));
             }
             for id in left {
                 signal(&id, Signal::KILL)?;
             }
-            sleep(Duration::from_millis(1)).await;
+            sleep(LOOK).await;
         }
         self.up.wait().await.doing("wait for the end of `up`")?;
         Ok(())
+    }
+
+    /// Every process of the service but `up`, by its command line: one that was started a moment
+    /// ago stands in no file yet.
+    fn serving(&self) -> Vec<ProcessId> {
+        let Ok(processes) = std::fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let listen = self.listen().as_bytes();
+        let data = self.data.as_os_str().as_bytes();
+        let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let ours = pids.filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            let program = words.next().unwrap_or_default();
+            program.ends_with(b"sns-server") && words.any(|it| it == data || it == listen)
+        });
+        let up = self.up.id();
+        ours.filter(|pid| Some(*pid) != up)
+            .filter_map(ProcessId::of)
+            .collect()
+    }
+
+    /// `H:P` of the router.
+    fn listen(&self) -> &str {
+        self.url.trim_start_matches("http://")
     }
 
     /// Asks everything to stop, and waits for that.
@@ -175,10 +199,12 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // What a run leaves behind when it could not stop it: nothing may outlive the harness.
         drop(self.up.start_kill());
-        for _ in 0..3 {
-            for id in self.processes().into_values() {
-                drop(signal(&id, Signal::KILL));
-            }
+        let mut nobody = 0;
+        while nobody < LOOKS {
+            let left = self.serving();
+            nobody = if left.is_empty() { nobody + 1 } else { 0 };
+            left.iter().for_each(|id| drop(signal(id, Signal::KILL)));
+            std::thread::yield_now();
         }
     }
 }

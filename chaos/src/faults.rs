@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, LOOK, signal};
 use crate::failure::{Failure, Result};
 use crate::history::Fault;
-use crate::load::Counters;
+use crate::load::{Counters, Prober};
 use crate::wire::Wires;
 
 mod disk;
@@ -118,6 +118,8 @@ pub(crate) struct Stage {
     pub(crate) rng: StdRng,
     pub(crate) wires: Wires,
     pub(crate) counters: Arc<Counters>,
+    /// A client with little patience.
+    pub(crate) prober: Prober,
     /// A file on the disk of the data that can grow until the disk is full.
     pub(crate) ballast: PathBuf,
 }
@@ -139,6 +141,7 @@ impl Stage {
             end: 0,
             excuses: false,
             detail: String::new(),
+            complaint: None,
         };
         match kind {
             Kind::Kill => self.kill_one(&mut fault).await,

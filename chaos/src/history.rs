@@ -245,6 +245,9 @@ pub struct Fault {
     pub excuses: bool,
     /// What else is worth knowing.
     pub detail: String,
+    /// What should not have happened, and is seen in no call of a client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complaint: Option<String>,
 }
 
 /// A command as it stands in the log.

@@ -14,10 +14,13 @@ use crate::history::{Op, Stream};
 use crate::wire::Wires;
 
 mod caller;
+mod prober;
 mod watcher;
 
 use caller::Caller;
 use watcher::Watcher;
+
+pub(crate) use prober::{PROBER, Prober};
 
 /// The user whose one post ends every timeline; all watchers follow it.
 pub(crate) const MARKER: &str = "marker";
@@ -43,10 +46,6 @@ pub(crate) struct Plan {
 pub(crate) struct Counters {
     /// Writes that were acknowledged.
     pub(crate) acknowledged: AtomicU64,
-    /// Writes that were refused for want of room.
-    pub(crate) full: AtomicU64,
-    /// Reads that were answered.
-    pub(crate) reads: AtomicU64,
     /// Calls that failed.
     pub(crate) failed: AtomicU64,
 }
@@ -173,8 +172,6 @@ impl Load {
             streams.push(stream.doing("run a watcher")?);
         }
         waiting.abort();
-        // By time, as one would tell it.
-        ops.sort_by_key(|op| op.start);
         Ok((ops, streams))
     }
 }

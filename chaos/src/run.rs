@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use sns_client::{Client, Options};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::args;
 use crate::check::check;
@@ -22,7 +22,7 @@ use crate::failure::{Doing as _, Failure, Result};
 use crate::faults::{Kind, Stage};
 use crate::follower::follow;
 use crate::history::{Fault, History, Run};
-use crate::load::{Counters, Load, MARKER, Plan, Shared, user};
+use crate::load::{Counters, Load, MARKER, PROBER, Plan, Prober, Shared, user};
 use crate::progress::Progress;
 use crate::report::Outcome;
 use crate::resources::Sampler;
@@ -121,7 +121,8 @@ struct Running {
     stage: Stage,
     load: Load,
     follower: tokio::task::JoinHandle<Result<Vec<crate::history::Command>>>,
-    enough: CancellationToken,
+    /// Ends the follower, also when the run fails.
+    enough: DropGuard,
     sampler: Sampler,
     run: Run,
 }
@@ -147,14 +148,14 @@ impl Running {
             routers.push(facade::start(cluster.url(), wires.clone()).await?);
         }
         let clock = Clock::start();
-        let enough = CancellationToken::new();
         let shared = Shared {
             clock,
             wires: wires.clone(),
             counters: Arc::new(Counters::default()),
             enough: CancellationToken::new(),
         };
-        let (log, ending) = (data.join("log"), enough.clone());
+        let (log, ending) = (data.join("log"), CancellationToken::new());
+        let enough = ending.clone().drop_guard();
         let follower = tokio::task::spawn_blocking(move || follow(&log, &ending));
         progress.stage("starting the clients");
         let plan = Plan {
@@ -165,6 +166,7 @@ impl Running {
             routers,
         };
         let counters = Arc::clone(&shared.counters);
+        let prober = Prober::connect(cluster.url(), shared.clone()).await?;
         let load = Load::start(&plan, shared).await?;
         let control = Options::new(MARKER).routers([cluster.url()]);
         let control = Client::connect(control)
@@ -187,6 +189,7 @@ impl Running {
             rng: StdRng::seed_from_u64(seed),
             wires,
             counters,
+            prober,
             ballast: place.dir.join("ballast"),
         };
         Ok(Self {
@@ -202,15 +205,18 @@ impl Running {
     async fn to_the_end(mut self, args: &args::Run, progress: &Progress) -> Result<History> {
         let faults = self.hurt(args, progress).await?;
         progress.stage("waiting for the timelines");
-        let (ops, streams) = self.load.finish().await?;
+        let (mut ops, streams) = self.load.finish().await?;
+        ops.extend(self.stage.prober.into_ops());
+        // By time, as one would tell it.
+        ops.sort_by_key(|op| op.start);
         let nodes = self.stage.cluster.nodes().len();
         progress.stage("asking every replica");
         let found = settled(&self.stage.control, nodes).await?;
-        self.enough.cancel();
+        drop(self.enough);
         let log = self.follower.await.doing("follow the log")??;
         let mut users: Vec<String> = (0..args.clients).map(user).collect();
         users.extend((0..args.watchers).map(|number| format!("watcher{number}")));
-        users.push(MARKER.to_owned());
+        users.extend([MARKER, PROBER].map(str::to_owned));
         users.extend((0..PRELOAD_USERS.min(args.preload)).map(preloaded));
         let total = users.len() * found.len();
         let mut listed = Vec::new();

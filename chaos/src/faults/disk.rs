@@ -10,32 +10,50 @@ use tokio::time::sleep;
 use super::{BACK, Failure, Result, Stage, ms};
 use crate::cluster::LOOK;
 use crate::failure::Doing as _;
-use crate::history::Fault;
+use crate::history::{Fault, Outcome};
 use crate::load::Counters;
+
+/// What is taken at a time: first much, then the rest.
+const BLOCK: usize = 1 << 20;
+const PAGE: usize = 4_096;
+
+/// Writes until there is no room.
+fn fill(ballast: &mut File, bytes: usize) -> Result<()> {
+    let zeros = vec![0; bytes];
+    loop {
+        match ballast.write(&zeros) {
+            Ok(_) => {}
+            Err(e) if e.kind() == ErrorKind::StorageFull => return Ok(()),
+            Err(e) => return Err(Failure(format!("cannot fill the disk: {e}"))),
+        }
+    }
+}
 
 impl Stage {
     pub(super) async fn disk_full(&mut self, fault: &mut Fault) -> Result<()> {
         "disk".clone_into(&mut fault.target);
         fault.excuses = true;
         let before = self.restarts().await?;
-        let (full, reads) = (
-            Counters::get(&self.counters.full),
-            Counters::get(&self.counters.reads),
-        );
         let time = Duration::from_millis(self.rng.random_range(1_000..4_000));
         fault.at = self.clock.now();
         let mut ballast = File::create(&self.ballast).doing("make the ballast")?;
+        fill(&mut ballast, BLOCK)?;
+        let (mut refused, mut reads, mut others) = (0, 0, Vec::new());
         let begun = Instant::now();
         while begun.elapsed() < time {
-            // What the service frees is taken too.
-            match ballast.write(&[0; 4_096]) {
-                Ok(_) => {}
-                Err(e) if e.kind() == ErrorKind::StorageFull => sleep(LOOK).await,
-                Err(e) => return Err(Failure(format!("cannot fill the disk: {e}"))),
+            // What the service frees meanwhile is taken too.
+            fill(&mut ballast, PAGE)?;
+            match self.prober.post().await {
+                Outcome::Refused { reason } if reason == "DISK_FULL" => refused += 1,
+                // Where the last block of a file is not full, a little still fits.
+                Outcome::Ok { .. } => {}
+                other => others.push(format!("a write: {other:?}")),
+            }
+            match self.prober.read().await {
+                Outcome::Ok { .. } => reads += 1,
+                other => others.push(format!("a read: {other:?}")),
             }
         }
-        let full = Counters::get(&self.counters.full) - full;
-        let reads = Counters::get(&self.counters.reads) - reads;
         drop(ballast);
         let acknowledged = Counters::get(&self.counters.acknowledged);
         fs::remove_file(&self.ballast).doing("give the room back")?;
@@ -52,13 +70,19 @@ impl Stage {
         self.all_serve(&[]).await?;
         let restarts = self.restarts().await? - before;
         fault.detail = format!(
-            "{full} writes refused as DISK_FULL and {reads} reads answered in {}; writes {} after \
-             there was room again; {restarts} restarts",
+            "full for {}: {refused} probing writes refused as DISK_FULL, {reads} reads answered; \
+             the first write {} after there was room again; {restarts} restarts",
             ms(time),
             ms(resumed)
         );
-        if reads == 0 || full == 0 {
-            return Err(Failure(format!("the disk was full: {}", fault.detail)));
+        if refused == 0 {
+            others.push("no write was refused".to_owned());
+        }
+        if restarts > 0 {
+            others.push(format!("{restarts} restarts"));
+        }
+        if !others.is_empty() {
+            fault.complaint = Some(others.join("; "));
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
-use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use sns_server::pair::process::{ProcessId, lock_holder};
 use tokio::time::sleep;
 
@@ -41,18 +41,18 @@ impl Stage {
     }
 
     pub(super) async fn hang(&mut self, fault: &mut Fault) -> Result<()> {
-        let name = self.any_node()?;
         let holding = self.rng.random();
         let id = if holding {
-            self.stop_in_lock(&name, fault).await?
+            self.stop_in_lock(fault).await?
         } else {
+            let name = self.any_node()?;
             self.hit(&name, Signal::STOP, fault).await?
         };
         let begun = Instant::now();
         while id.is_alive() {
             if begun.elapsed() > Duration::from_secs_f64(STOP.1) {
                 signal(&id, Signal::CONT)?;
-                return Err(Failure(format!("{name} was stopped and nobody killed it")));
+                return Err(Failure("it was stopped and nobody killed it".to_owned()));
             }
             sleep(LOOK).await;
         }
@@ -71,20 +71,24 @@ impl Stage {
         Ok(())
     }
 
-    /// Stops a node again and again until that finds it holding the lock of the log.
-    async fn stop_in_lock(&mut self, name: &str, fault: &mut Fault) -> Result<ProcessId> {
+    /// Stops one node after the other, each for a moment, until one is found holding the lock of
+    /// the log.
+    async fn stop_in_lock(&mut self, fault: &mut Fault) -> Result<ProcessId> {
         let lock = self.cluster.data().join("log").join("lock");
         for _ in 0..TRIES {
-            let id = self.hit(name, Signal::STOP, fault).await?;
+            fault.servers.clear();
+            let name = self.any_node()?;
+            let id = self.hit(&name, Signal::STOP, fault).await?;
             let holder = lock_holder(&lock).doing("read /proc/locks")?;
             if holder == Some(id.pid) {
-                fault.servers.dedup();
                 return Ok(id);
             }
             signal(&id, Signal::CONT)?;
             sleep(Duration::from_micros(self.rng.random_range(100..2_000))).await;
         }
-        Err(Failure(format!("{name} was never found holding the lock")))
+        Err(Failure(
+            "no node was ever found holding the lock".to_owned(),
+        ))
     }
 
     pub(super) async fn descriptors(&mut self, fault: &mut Fault) -> Result<()> {
@@ -97,9 +101,10 @@ impl Stage {
         name.clone_into(&mut fault.target);
         fault.servers.extend(self.cluster.address(&name));
         fault.at = self.clock.now();
+        // Its hard limit is ours, and nobody may raise it.
         let limit = Rlimit {
             current: Some(open),
-            maximum: None,
+            maximum: getrlimit(Resource::Nofile).maximum,
         };
         let before = prlimit(Some(pid), Resource::Nofile, limit);
         let before = before.doing("limit its descriptors")?;

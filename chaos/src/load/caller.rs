@@ -97,9 +97,8 @@ impl Caller {
         let counters = &self.shared.counters;
         let read = matches!(call, Call::Walk { .. });
         match outcome {
-            Outcome::Ok { .. } if read => Counters::add(&counters.reads),
+            Outcome::Ok { .. } if read => {}
             Outcome::Ok { .. } => Counters::add(&counters.acknowledged),
-            Outcome::Refused { reason } if reason == "DISK_FULL" => Counters::add(&counters.full),
             Outcome::Refused { reason } if is_answer(reason) => {}
             _ => Counters::add(&counters.failed),
         }
@@ -265,7 +264,7 @@ fn is_answer(reason: &str) -> bool {
         .any(|answer| sns_proto::reason::name(answer) == reason)
 }
 
-fn told(error: &Error) -> Outcome {
+pub(super) fn told(error: &Error) -> Outcome {
     let reason = match error.reason_name() {
         "" => error.kind().as_str(),
         name => name,
