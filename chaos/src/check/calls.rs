@@ -12,12 +12,12 @@ use crate::history::{Fault, History, Micros, Outcome};
 pub const GRACE: Micros = 1_000_000;
 
 pub(super) fn check(history: &History, report: &mut Report) {
-    let mut excuses: Vec<&Fault> = history
+    let mut dark: Vec<&Fault> = history
         .faults
         .iter()
         .filter(|fault| fault.excuses)
         .collect();
-    excuses.sort_by_key(|fault| fault.at);
+    dark.sort_by_key(|fault| fault.at);
     for (number, op) in history.ops.iter().enumerate() {
         if op.end < op.start {
             report.add(Kind::Incomplete, Place::Op(number), || {
@@ -28,7 +28,7 @@ pub(super) fn check(history: &History, report: &mut Report) {
             continue;
         };
         // There are few faults; they may overlap.
-        let excused = excuses
+        let excused = dark
             .iter()
             .take_while(|fault| fault.at <= op.end)
             .any(|fault| op.start <= fault.end.saturating_add(GRACE));

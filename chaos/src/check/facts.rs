@@ -234,7 +234,7 @@ impl<'a> Facts<'a> {
 
     /// Somebody knew of this seq at this time: a command up to it that was only called later cannot
     /// be. Gives its seq, and when it was called.
-    pub(super) fn from_later(&self, seq: u64, at: Micros) -> Option<(u64, Micros)> {
+    pub(super) fn asked_later(&self, seq: u64, at: Micros) -> Option<(u64, Micros)> {
         let last = self.up_to(seq).checked_sub(1)?;
         let latest = self.latest[last] as usize;
         let called = self.called[latest];

@@ -90,8 +90,8 @@ pub(super) struct Model<'a> {
     created: Vec<u64>,
     /// In the order of ids.
     pub(super) posts: Vec<Post<'a>>,
-    /// Of each user, places in `posts`.
-    pub(super) by_author: Vec<Vec<u32>>,
+    /// Of each user, ids and places in `posts`.
+    by_author: Vec<Vec<(u64, u32)>>,
     /// Of each user: whom they ever followed, and when.
     pub(super) follows: Vec<BTreeMap<UserNo, Vec<Span>>>,
     following: Vec<u32>,
@@ -175,7 +175,7 @@ impl<'a> Model<'a> {
                 done(self.unfollow(user, followee, seq))
             }
             Act::CreatePost { text, .. } => {
-                self.by_author[user as usize].push(place(self.posts.len()));
+                self.by_author[user as usize].push((seq, place(self.posts.len())));
                 self.posts.push(Post {
                     id: seq,
                     author: user,
@@ -285,13 +285,31 @@ impl<'a> Model<'a> {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Places of the posts of `author` whose ids are in `from..to`, in the order of ids.
-    pub(super) fn posts_between(&self, author: UserNo, from: u64, to: u64) -> &[u32] {
-        let places = &self.by_author[author as usize];
-        let below =
-            |bound: u64| places.partition_point(|place| self.posts[*place as usize].id < bound);
-        let (begin, end) = (below(from), below(to));
-        &places[begin..end.max(begin)]
+    /// Ids and places of the posts of `author` with ids in `from..to`, in the order of ids.
+    pub(super) fn posts_between(&self, author: UserNo, from: u64, to: u64) -> &[(u64, u32)] {
+        let posts = &self.by_author[author as usize];
+        let begin = posts.partition_point(|post| post.0 < from);
+        let rest = &posts[begin..];
+        &rest[..rest.partition_point(|post| post.0 < to)]
+    }
+
+    /// Places of all posts with ids in `from..to`, if it is less work to look at each of them than
+    /// to search the posts of everybody whom `reader` follows.
+    fn few_between(
+        &self,
+        reader: UserNo,
+        from: u64,
+        to: u64,
+    ) -> Option<impl Iterator<Item = u32> + use<>> {
+        let begin = self.posts.partition_point(|post| post.id < from);
+        let most = self.follows[reader as usize].len().saturating_mul(4);
+        let rest = &self.posts[begin..];
+        if rest.get(most).is_some_and(|post| post.id < to) {
+            return None;
+        }
+        let rest = &rest[..most.min(rest.len())];
+        let end = begin + rest.partition_point(|post| post.id < to);
+        Some(place(begin)..place(end))
     }
 
     /// Places of the posts with ids in `from..to` that a page shows at the state `at`, newest first:
@@ -306,12 +324,21 @@ impl<'a> Model<'a> {
     ) {
         found.clear();
         let to = to.min(at.saturating_add(1));
+        let there = |place: &u32| self.posts[*place as usize].deleted > at;
         let mut take = |author| {
             let posts = self.posts_between(author, from, to).iter();
-            found.extend(posts.filter(|place| self.posts[**place as usize].deleted > at));
+            found.extend(posts.map(|post| post.1).filter(there));
         };
         if let Some(author) = of {
             take(author);
+        } else if let Some(few) = self.few_between(reader, from, to) {
+            let follows = &self.follows[reader as usize];
+            let shown = |author: UserNo| {
+                let spans = || follows.get(&author).map_or(&[][..], Vec::as_slice);
+                author == reader || spans().iter().any(|span| span.covers(at))
+            };
+            let few = few.filter(|place| shown(self.posts[*place as usize].author));
+            found.extend(few.filter(there));
         } else {
             take(reader);
             for (author, spans) in &self.follows[reader as usize] {

@@ -143,7 +143,8 @@ fn expected<'a>(
 fn compare(listing: &Listing, expected: &Expected<'_>, report: &mut Report) {
     match (&listing.list, expected) {
         (List::Posts { ids, sum } | List::Home { ids, sum }, Expected::Posts(right, right_sum)) => {
-            if same(listing, right, ids, report) && sum != right_sum {
+            let same = same(listing, right, ids, report);
+            if same && sum != right_sum {
                 add(listing, Kind::Invented, report, || {
                     "the posts are the right ones, but a text or an author differs".into()
                 });

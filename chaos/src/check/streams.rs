@@ -129,7 +129,7 @@ impl<'a> Watch<'a> {
             }
             last = last.max(seq_of);
             // One is enough: all that follows comes too early as well.
-            if !early && let Some((later, called)) = self.facts.from_later(seq_of, at) {
+            if !early && let Some((later, called)) = self.facts.asked_later(seq_of, at) {
                 early = true;
                 self.add(Kind::Reordered, || {
                     let (seq_of, at, later) = (seq(seq_of), ms(at), seq(later));
@@ -185,9 +185,9 @@ impl<'a> Watch<'a> {
             // A follow older than the post, and not over when the post is made.
             let from = after.max(span.from).saturating_add(1);
             let to = span.until.min(bound.saturating_add(1));
-            for post in model.posts_between(author, from, to) {
+            for (seq, post) in model.posts_between(author, from, to) {
                 found.push(Candidate {
-                    seq: model.posts[*post as usize].id,
+                    seq: *seq,
                     post: *post,
                     deletion: false,
                     until: span.until,

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::facts::Facts;
-use super::model::{Model, NEVER, Post, UserNo};
+use super::model::{Model, NEVER, Post};
 use super::report::{Kind, Place, Report, ms, seq};
 use crate::history::{Call, History, Op, Outcome, Page, Seen};
 
@@ -79,18 +79,18 @@ impl Walk<'_> {
 
     /// The states that answered: none older than promised, none from the future.
     fn states(&self, pages: &[Page], at_least: u64, linearizable: bool, report: &mut Report) {
-        let mut least = (at_least, "the caller had seen before");
+        let mut floor = (at_least, "the caller had seen before");
         let known = self.facts.known_before(self.op.start);
         if linearizable && known > at_least {
-            least = (
+            floor = (
                 known,
                 "was acknowledged before the call, which was linearizable",
             );
         }
         for (number, page) in pages.iter().enumerate() {
-            if page.seq < least.0 {
+            if page.seq < floor.0 {
                 self.add(report, Kind::Stale, number, || {
-                    let (behind, why) = (seq(least.0), least.1);
+                    let (behind, why) = (seq(floor.0), floor.1);
                     format!("answered at seq {}, but {behind} {why}", seq(page.seq))
                 });
             }
@@ -103,17 +103,17 @@ impl Walk<'_> {
                     )
                 });
             }
-            if let Some((later, called)) = self.facts.from_later(page.seq, self.op.end) {
+            if let Some((later, called)) = self.facts.asked_later(page.seq, self.op.end) {
                 self.add(report, Kind::Reordered, number, || {
                     let (state, later, called) = (seq(page.seq), seq(later), ms(called));
                     format!("answered at seq {state}, but {later} was called only at {called}")
                 });
             }
             if number == 0 {
-                least = (at_least, "the caller had seen before");
+                floor = (at_least, "the caller had seen before");
             }
-            if page.seq > least.0 {
-                least = (page.seq, "had answered the page before");
+            if page.seq > floor.0 {
+                floor = (page.seq, "had answered the page before");
             }
         }
     }
@@ -231,38 +231,31 @@ impl Walk<'_> {
             self.add(report, Kind::Invented, number, || unknown(seen));
             return;
         };
-        if let Some(what) = differs(model, seen, post) {
-            self.add(report, Kind::Invented, number, || what);
-        } else if post.id > page.seq {
-            self.add(report, Kind::Reordered, number, || {
-                format!(
-                    "post {} is newer than the state, {}",
-                    seq(post.id),
-                    seq(page.seq)
-                )
-            });
-        } else if post.deleted <= page.seq {
-            self.add(report, Kind::Stale, number, || {
-                let (id, gone, state) = (seq(post.id), seq(post.deleted), seq(page.seq));
-                format!("post {id} was deleted at {gone}, and the state is that of {state}")
-            });
+        // Whether it ever belonged there; a follow that is over, or a deletion, is old news.
+        let belonged = match (self.of, model.user(&self.op.user)) {
+            (Some(of), _) => model.name(post.author) == of,
+            (None, Some(reader)) => {
+                let spans = model.spans(reader, post.author);
+                reader == post.author || spans.iter().any(|span| span.from <= page.seq)
+            }
+            (None, None) => false,
+        };
+        let (id, state, author) = (post.id, page.seq, model.name(post.author));
+        let (kind, why) = if let Some(what) = differs(model, seen, post) {
+            (Kind::Invented, what)
+        } else if id > state {
+            (Kind::Reordered, "it is newer than that".into())
+        } else if !belonged {
+            (Kind::Invented, "whose posts do not belong there".into())
+        } else if post.deleted <= state {
+            (Kind::Stale, format!("deleted at seq {}", seq(post.deleted)))
         } else {
-            let was = self.of.is_none()
-                && model.user(&self.op.user).is_some_and(|reader: UserNo| {
-                    let spans = model.spans(reader, post.author);
-                    spans.iter().any(|span| span.from <= page.seq)
-                });
-            let kind = if was { Kind::Stale } else { Kind::Invented };
-            self.add(report, kind, number, || {
-                let how = if was {
-                    "not followed any more"
-                } else {
-                    "nobody asked for"
-                };
-                let (id, author, state) = (seq(post.id), model.name(post.author), seq(page.seq));
-                format!("post {id} is of {author:?}, who is {how} at seq {state}")
-            });
-        }
+            (Kind::Stale, "who was not followed any more".into())
+        };
+        self.add(report, kind, number, || {
+            let (id, state) = (seq(id), seq(state));
+            format!("the state {state} has no post {id} of {author:?} there: {why}")
+        });
     }
 
     /// A walk may be told that there is no such user only if there was none.

@@ -48,11 +48,11 @@ fn told_elsewhere(history: &History, facts: &Facts<'_>, report: &mut Report) {
             );
             match there {
                 None => message.push_str("nothing"),
-                Some(act) => message += &format!("{act:?} ({effect:?})"),
+                Some(act) => message.extend([format!("{act:?} ({effect:?})")]),
             }
             if tally.untold > 0 {
                 let elsewhere = facts.log[tally.first_untold as usize].seq;
-                message += &format!("; it stands at seq {}", seq(elsewhere));
+                message.extend([format!("; it stands at seq {}", seq(elsewhere))]);
             }
             message
         });
@@ -121,7 +121,7 @@ fn real_time(history: &History, facts: &Facts<'_>, report: &mut Report) {
         let Some(op) = history.ops.get(*number as usize) else {
             continue;
         };
-        if let Some((later, called)) = facts.from_later(at, op.end) {
+        if let Some((later, called)) = facts.asked_later(at, op.end) {
             report.add(Kind::Reordered, Place::Op(*number as usize), || {
                 format!(
                     "{} ended at {} with seq {}, but seq {} before it was called only at {}",
@@ -179,7 +179,7 @@ fn refusals(history: &History, facts: &Facts<'_>, report: &mut Report) {
             .map_or(&[][..], Vec::as_slice);
         let known = facts.known_before(op.start);
         let first = seqs.get(seqs.partition_point(|seq| *seq <= known));
-        let found = first.is_some_and(|first| facts.from_later(*first, op.end).is_none());
+        let found = first.is_some_and(|first| facts.asked_later(*first, op.end).is_none());
         if !found {
             let kind = if seqs.is_empty() {
                 Kind::Invented
