@@ -10,7 +10,7 @@ use sns_chaos::history::{
     Run, Seen, Stream, sum,
 };
 
-/// Small, and the same everywhere (SplitMix64).
+/// Small, and the same everywhere (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub(crate) struct Rng(pub(crate) u64);
 
@@ -24,7 +24,7 @@ impl Rng {
     }
 
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap()
+        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
     }
 
     pub(crate) fn one_in(&mut self, bound: usize) -> bool {
@@ -232,16 +232,16 @@ impl Service {
 
     fn prepare(&mut self) {
         for user in 0..self.size.users {
-            self.log(Act::CreateUser { user: name(user) }, None);
+            self.log(&Act::CreateUser { user: name(user) }, None);
         }
         for user in 1..self.size.users {
-            self.log(follow(user, BEACON), None);
+            self.log(&follow(user, BEACON), None);
             let other = self.rng.below(self.size.users);
-            self.log(follow(user, other), None);
+            self.log(&follow(user, other), None);
         }
         for _ in 0..self.size.preloaded {
             let (user, text) = (name(self.rng.below(self.size.users)), self.text());
-            self.log(Act::CreatePost { user, text }, None);
+            self.log(&Act::CreatePost { user, text }, None);
         }
         for (kind, at, excuses) in [("kill", 1_000_000, false), ("kill-all", DARK.0, true)] {
             let servers = if excuses { &SERVERS[..] } else { &SERVERS[..1] };
@@ -258,7 +258,7 @@ impl Service {
     }
 
     /// Appends a command and applies it; gives its seq, and why nothing came of it.
-    fn log(&mut self, act: Act, id: Option<String>) -> (u64, Option<&'static str>) {
+    fn log(&mut self, act: &Act, id: Option<String>) -> (u64, Option<&'static str>) {
         let same_entry = self.state.seq != 0 && self.rng.one_in(3);
         let seq = if same_entry {
             self.state.seq + 1
@@ -274,7 +274,7 @@ impl Service {
         }
         self.state.seq = seq;
         self.state.since = self.now;
-        (seq, self.apply(seq, &act).err())
+        (seq, self.apply(seq, act).err())
     }
 
     fn put(&mut self, seq: u64, act: Act, request_id: Option<String>) {
@@ -327,11 +327,11 @@ impl Service {
         if let Some(at) = self.late.iter().position(|(when, _)| *when <= self.now) {
             let (_, act) = self.late.remove(at);
             let id = self.id();
-            self.log(act, id);
+            self.log(&act, Some(id));
             self.now += 1;
         }
         if self.rng.one_in(40) {
-            self.log(Act::Checkpoint, None);
+            self.log(&Act::Checkpoint, None);
         }
         let chosen = self.rng.below(self.clients.len());
         if self.clients[chosen].free < self.now {
@@ -349,15 +349,15 @@ impl Service {
         }
     }
 
-    fn id(&mut self) -> Option<String> {
-        Some(format!("{:016x}{:016x}", self.rng.next(), self.rng.next()))
+    fn id(&mut self) -> String {
+        format!("{:016x}{:016x}", self.rng.next(), self.rng.next())
     }
 
     fn begin(&mut self, client: usize, call: Call) -> Op {
         let who = &self.clients[client];
-        let room = usize::try_from(self.now - who.free).unwrap().min(9_000);
+        let room = usize::try_from(self.now - who.free).map_or(9_000, |room| room.min(9_000));
         Op {
-            client: u32::try_from(client).unwrap(),
+            client: u32::try_from(client).unwrap_or(0),
             user: name(who.user),
             call,
             start: self.now - self.rng.below(room) as u64,
@@ -404,7 +404,7 @@ impl Service {
             return self.fail(op, act);
         }
         let id = self.id();
-        let (seq, refused) = self.log(act.clone(), id.clone());
+        let (seq, refused) = self.log(&act, Some(id.clone()));
         if self.rng.one_in(6) {
             // The first answer was lost, and the retry stands in the log as well.
             let again = self.rng.one_in(2);
@@ -414,7 +414,7 @@ impl Service {
             } else {
                 (((next >> 16) - 1) << 16) | 3
             };
-            self.put(next, act, id);
+            self.put(next, act, Some(id));
             self.state.seq = next;
         }
         match refused {
@@ -445,7 +445,7 @@ impl Service {
             1 => self.finish(op, Outcome::Unknown { reason }),
             2 => {
                 let id = self.id();
-                self.log(act, id);
+                self.log(&act, Some(id));
                 self.finish(op, Outcome::Unknown { reason });
             }
             _ => {
@@ -529,7 +529,7 @@ impl Service {
                     self.changes.len()
                 };
                 watch.stream = Some(Stream {
-                    client: u32::try_from(1_000 + watcher).unwrap(),
+                    client: u32::try_from(1_000 + watcher).unwrap_or(0),
                     user: name(watch.user),
                     after: if watch.opens == 0 { 0 } else { self.state.seq },
                     until: None,
@@ -594,13 +594,13 @@ impl Service {
             + 500_000;
         for (_, act) in std::mem::take(&mut self.late) {
             let id = self.id();
-            self.log(act, id);
+            self.log(&act, Some(id));
         }
         let call = Call::Post { text: self.text() };
         let act = asked(&name(BEACON), &call);
         let op = self.begin(BEACON, call);
         let id = self.id();
-        let (seq, _) = self.log(act, id);
+        let (seq, _) = self.log(&act, Some(id));
         self.finish(op, Outcome::Ok { seq });
         self.now += 10_000;
         for watcher in 0..self.size.watchers {

@@ -1,5 +1,10 @@
 //! Replicas in the end.
 
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "all of them have one type, and most do not fit every history"
+)]
+
 use sns_chaos::check::Kind;
 use sns_chaos::history::{History, List};
 

@@ -1,5 +1,10 @@
 //! The log, writes, and calls that fail.
 
+#![allow(
+    clippy::unnecessary_wraps,
+    reason = "all of them have one type, and most do not fit every history"
+)]
+
 use sns_chaos::check::Kind;
 use sns_chaos::history::{Act, Call, History, List, Outcome};
 
