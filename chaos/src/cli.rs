@@ -53,7 +53,7 @@ fn start(mut args: Run) -> Result<ExitCode> {
     let runtime = runtime.doing("start the runtime")?;
     let json = args.json;
     let outcome = runtime.block_on(Box::pin(run::run(args)))?;
-    show(&outcome, json)
+    Ok(show(&outcome, json))
 }
 
 /// Goes on without a full disk, and says so; not where somebody relies on it.
@@ -81,15 +81,19 @@ fn recheck(args: &Check) -> Result<ExitCode> {
         report,
         history: None,
     };
-    show(&outcome, args.json)
+    Ok(show(&outcome, args.json))
 }
 
 #[allow(clippy::print_stdout, reason = "this is a command line")]
-fn show(outcome: &Outcome, _json: bool) -> Result<ExitCode> {
-    println!("{outcome:?}");
-    Ok(if outcome.report.is_good() {
+fn show(outcome: &Outcome, json: bool) -> ExitCode {
+    if json {
+        println!("{}", outcome.to_json());
+    } else {
+        println!("{outcome}");
+    }
+    if outcome.report.passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(BROKEN)
-    })
+    }
 }

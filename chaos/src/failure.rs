@@ -5,10 +5,10 @@ use std::fmt::Display;
 /// A message that says what was tried and what came of it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Failure(pub String);
+pub(crate) struct Failure(pub(crate) String);
 
 /// A result of the harness.
-pub type Result<T, E = Failure> = std::result::Result<T, E>;
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
 
 /// Says what was tried when it fails.
 pub(crate) trait Doing<T> {

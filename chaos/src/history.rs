@@ -190,6 +190,9 @@ pub struct Stream {
     pub events: Vec<Event>,
     /// The error that ended it.
     pub failed: Option<String>,
+    /// The address it was first read from; empty: not known.
+    #[serde(default)]
+    pub server: String,
 }
 
 /// What came down a timeline.

@@ -38,7 +38,7 @@ const WARM_UP: Duration = Duration::from_millis(2_500);
 /// # Errors
 /// The run could not be made, or not to its end: a process that was killed did not come back, for
 /// instance.
-pub async fn run(args: args::Run) -> Result<Outcome> {
+pub(crate) async fn run(args: args::Run) -> Result<Outcome> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let progress = Progress::new(args.duration);
     progress.say(&format!("seed {seed}"));
@@ -61,7 +61,7 @@ pub async fn run(args: args::Run) -> Result<Outcome> {
     progress.stage("checking");
     let report = check(&history);
     let mut saved = args.history.clone();
-    if !report.is_good() && saved.is_none() {
+    if !report.passed() && saved.is_none() {
         saved = Some(place.keep().join("history.jsonl.gz"));
     }
     if let Some(path) = &saved {

@@ -78,7 +78,9 @@ impl Wires {
             inner.open.retain(|wire| !wire.is_closed());
             let chosen = inner.open.iter().enumerate();
             let chosen = chosen.filter(|(number, _)| which(*number));
-            chosen.map(|(_, wire)| drop(wire.send(weather))).count()
+            chosen
+                .filter(|(_, wire)| wire.send(weather).is_ok())
+                .count()
         })
     }
 

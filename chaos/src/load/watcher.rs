@@ -29,6 +29,7 @@ impl Watcher {
             followed.doing(format_args!("let {user} follow"))?;
         }
         let after = client.seen();
+        let server = shared.server(&client);
         let start = shared.clock.now();
         let timeline = client.timeline().after(after).open().await;
         let timeline = timeline.doing(format_args!("open the timeline of {user}"))?;
@@ -37,6 +38,7 @@ impl Watcher {
             stream: Stream {
                 client: number,
                 user,
+                server,
                 after: after.get(),
                 until: None,
                 start,
