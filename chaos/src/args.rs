@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
-use crate::faults::Kind;
+use crate::faults::Kinds;
 
 /// Kills, stops and cuts a running SNS under load, and proves that nothing broke.
 ///
@@ -31,15 +31,10 @@ pub enum Command {
 /// How to run.
 #[derive(Clone, Debug, Group)]
 pub struct Run {
-    /// Kinds of faults, drawn with equal chances: kill, pair, all, stop, hang, startup, snapshot,
-    /// view, disk-full, descriptors, net.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        value_name = "KIND,...",
-        default_value = "kill,stop"
-    )]
-    pub faults: Vec<Kind>,
+    /// Kinds of faults, each once before one comes again: kill, pair, all, stop, hang, startup,
+    /// snapshot, view, disk-full, descriptors, net; or `everything`.
+    #[arg(long, value_name = "KIND,...", default_value = "kill,stop")]
+    pub faults: Kinds,
     /// How long, at least: 90s, 10m, 1h.
     #[arg(long, value_parser = duration, default_value = "60s")]
     pub duration: Duration,

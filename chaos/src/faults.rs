@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rustix::process::Signal;
 use sns_client::{Client, ServerState};
 use sns_server::pair::process::ProcessId;
@@ -105,8 +105,69 @@ impl FromStr for Kind {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
         known.ok_or_else(|| {
             let names = Self::ALL.map(Self::as_str).join(", ");
-            format!("{text:?} is no fault: write some of {names}")
+            format!("{text:?} is no fault: write `everything`, or some of {names}")
         })
+    }
+}
+
+/// Several kinds: `kill,stop`, or `everything`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(Vec<Kind>);
+
+impl Kinds {
+    /// Each of them once, in the order of [`Kind::ALL`].
+    pub fn as_slice(&self) -> &[Kind] {
+        &self.0
+    }
+
+    /// Whether this one is among them.
+    pub fn contains(&self, kind: Kind) -> bool {
+        self.0.contains(&kind)
+    }
+
+    /// All but one; `None` if nothing is left.
+    pub fn without(&self, kind: Kind) -> Option<Self> {
+        let left: Vec<Kind> = self.0.iter().copied().filter(|it| *it != kind).collect();
+        (!left.is_empty()).then_some(Self(left))
+    }
+}
+
+impl FromStr for Kinds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "everything" {
+            return Ok(Self(Kind::ALL.to_vec()));
+        }
+        let kinds: Result<Vec<Kind>, String> = text.split(',').map(str::parse).collect();
+        let mut kinds = kinds?;
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(Self(kinds))
+    }
+}
+
+/// Draws kinds: each once before one of them comes again, in an order of its own each time.
+#[derive(Debug)]
+pub(crate) struct Deck {
+    kinds: Kinds,
+    left: Vec<Kind>,
+}
+
+impl Deck {
+    pub(crate) fn new(kinds: Kinds) -> Self {
+        Self {
+            kinds,
+            left: Vec::new(),
+        }
+    }
+
+    pub(crate) fn draw(&mut self, rng: &mut StdRng) -> Option<Kind> {
+        if self.left.is_empty() {
+            self.left.extend(self.kinds.as_slice());
+            self.left.shuffle(rng);
+        }
+        self.left.pop()
     }
 }
 
@@ -239,4 +300,36 @@ impl Stage {
 /// Milliseconds, for details.
 fn ms(time: Duration) -> String {
     format!("{:.0} ms", time.as_secs_f64() * 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_listed_once_each_and_what_is_none_is_refused() {
+        let kinds: Kinds = "stop,kill,stop".parse().expect("kinds");
+        assert_eq!(kinds.as_slice(), [Kind::Kill, Kind::Stop]);
+        assert_eq!(kinds.without(Kind::Kill), "stop".parse().ok());
+        let everything: Kinds = "everything".parse().expect("kinds");
+        assert_eq!(everything.as_slice(), Kind::ALL);
+        for text in ["", "kill,", "kill, stop", "flood"] {
+            text.parse::<Kinds>().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn every_kind_comes_before_one_comes_again() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut deck = Deck::new("everything".parse().expect("kinds"));
+        for _ in 0..20 {
+            let mut round: Vec<Kind> = (0..Kind::ALL.len())
+                .filter_map(|_| deck.draw(&mut rng))
+                .collect();
+            round.sort_unstable();
+            assert_eq!(round, Kind::ALL);
+        }
+    }
 }

@@ -21,4 +21,4 @@ mod run;
 mod wire;
 
 pub use cli::main;
-pub use faults::Kind;
+pub use faults::{Kind, Kinds};

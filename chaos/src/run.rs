@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use sns_client::{Client, Options};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -19,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::collect::{listings, settled};
 use crate::facade;
 use crate::failure::{Doing as _, Failure, Result};
-use crate::faults::{Kind, Stage};
+use crate::faults::{Deck, Kind, Kinds, Stage};
 use crate::follower::follow;
 use crate::history::{Fault, History, Run};
 use crate::load::{Counters, Load, MARKER, PROBER, Plan, Prober, Shared, user};
@@ -144,7 +143,7 @@ impl Running {
         }
         let wires = Wires::default();
         let mut routers = vec![cluster.url().to_owned()];
-        if args.faults.contains(&Kind::Net) {
+        if args.faults.contains(Kind::Net) {
             routers.push(facade::start(cluster.url(), wires.clone()).await?);
         }
         let clock = Clock::start();
@@ -175,7 +174,7 @@ impl Running {
         let sampler = Sampler::new(&data, args.samples.as_deref())?;
         let run = Run {
             seed,
-            faults: args.faults.iter().map(ToString::to_string).collect(),
+            faults: names(&args.faults),
             clients: args.clients,
             watchers: args.watchers,
             pairs: args.pairs,
@@ -246,6 +245,7 @@ impl Running {
         let mut faults: Vec<Fault> = Vec::new();
         let begun = Instant::now();
         let mut rest = WARM_UP;
+        let mut deck = Deck::new(args.faults.clone());
         loop {
             let counters = Arc::clone(&self.stage.counters);
             let acknowledged = Counters::get(&counters.acknowledged);
@@ -263,12 +263,16 @@ impl Running {
                     return Err(Failure("interrupted".to_owned()));
                 }
             }
-            let kind = args.faults.choose(&mut self.stage.rng).copied();
+            let kind = deck.draw(&mut self.stage.rng);
             let kind = kind.ok_or_else(|| Failure("no kind of fault is given".to_owned()))?;
             faults.push(self.stage.inject(kind).await?);
             rest = args.rest.mul_f64(self.stage.rng.random());
         }
     }
+}
+
+fn names(kinds: &Kinds) -> Vec<String> {
+    kinds.as_slice().iter().map(ToString::to_string).collect()
 }
 
 /// The server program that is tested.
