@@ -247,10 +247,14 @@ async fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result
     }
     match line.trim_end().strip_prefix("router ") {
         Some(url) => Ok((up, url.to_owned())),
-        None => Err(Failure(format!(
-            "`up` said {line:?} where the address of the router belongs; see {}",
-            up_log_path(data).display()
-        ))),
+        None => {
+            let log = std::fs::read_to_string(up_log_path(data)).unwrap_or_default();
+            let last = log.lines().last().unwrap_or_default();
+            Err(Failure(format!(
+                "`up` said {line:?} where the address of the router belongs; its last words: {}",
+                last.escape_debug()
+            )))
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::down;
 use crate::failure::{Failure, Result};
 use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
-use crate::run_file::{self, RunFile};
+use crate::run_file::{self, Living, RunFile};
 use crate::telemetry::escaped;
 use crate::{output, serve, status_cmd};
 
@@ -38,6 +38,9 @@ use router::RouterProcess;
 /// How often the wait for the first service says what it waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a node that was killed may need to go.
+const DYING: Duration = Duration::from_secs(10);
+
 /// Starts everything, prints `router http://H:P` once all of it serves, and stops it at `shutdown`.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     let data = blocking(move || Ok(DataDir::open(path, force)?.path().to_owned())).await?;
     // Held to the end: the kernel lets go of it, however this process ends.
     let _lock = lock(&data)?;
-    refuse_if_living(&data)?;
+    refuse_if_living(&data).await?;
     if config.listen.port() != 0 {
         drop(serve::bind("--listen", config.listen).await?);
     }
@@ -87,20 +90,27 @@ fn lock(data: &Path) -> Result<File> {
     }
 }
 
-fn refuse_if_living(data: &Path) -> Result<()> {
-    let living = run_file::living(data)?;
-    let mut names: Vec<&str> = living.iter().map(|living| living.node.as_str()).collect();
-    let run = RunFile::read(data);
-    if run
-        .and_then(|run| run.router)
-        .is_some_and(|id| id.is_alive())
-    {
-        names.push("a router");
+/// Refuses when a node or a router of this data lives. Those that were just killed are waited for:
+/// the locks of a process stay until the last of its threads is gone, and one may sit in a sync.
+async fn refuse_if_living(data: &Path) -> Result<()> {
+    let deadline = Instant::now() + DYING;
+    loop {
+        let held = run_file::living(data)?;
+        let dying = |living: &&Living| ProcessId::of(living.pid).is_none();
+        let dying = held.iter().filter(dying).count();
+        let mut names: Vec<&str> = held.iter().map(|living| living.node.as_str()).collect();
+        let router = RunFile::read(data).and_then(|run| run.router);
+        if router.is_some_and(|id| id.is_alive()) {
+            names.push("a router");
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        if dying < names.len() || Instant::now() > deadline {
+            return Err(runs_already(data, &names.join(", ")));
+        }
+        tokio::time::sleep(TICK).await;
     }
-    if names.is_empty() {
-        return Ok(());
-    }
-    Err(runs_already(data, &names.join(", ")))
 }
 
 fn runs_already(data: &Path, what: &str) -> Failure {
