@@ -1,6 +1,8 @@
 //! The checker is checked: it passes histories of a service that is right, and finds each way in
 //! which one was spoilt.
 
+#[path = "check_bad_histories/rng.rs"]
+mod rng;
 #[path = "check_bad_histories/service.rs"]
 mod service;
 #[path = "check_bad_histories/spoil.rs"]
@@ -8,7 +10,8 @@ mod spoil;
 
 use std::time::Instant;
 
-use service::{Rng, SMALL, Size, good};
+use rng::Rng;
+use service::{SMALL, Size, good};
 use sns_chaos::check::{Report, check};
 
 /// Histories in which each way to spoil one has to be found.
