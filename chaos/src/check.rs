@@ -95,3 +95,6 @@ fn count(history: &History, facts: &Facts<'_>) -> Counts {
     calls::count(history, &mut counts);
     counts
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,12 +66,12 @@ fn the_death_of_a_router_is_measured_over_all_clients() {
             op(2, "t", 0, 10_000, true),
             op(2, "t", 10_000, 20_000, true),
         ],
-        faults: vec![fault("kill-router", "router", "", 15_000)],
+        faults: vec![fault("kill", "router", "", 15_000)],
         ..History::default()
     };
     let outages = measure(&history);
-    assert_eq!(outages.calls["kill-router"].count, 2);
-    assert!((outages.calls["kill-router"].max_ms - 30.0).abs() < f64::EPSILON);
+    assert_eq!(outages.calls["kill (router)"].count, 2);
+    assert!((outages.calls["kill (router)"].max_ms - 30.0).abs() < f64::EPSILON);
 }
 
 #[test]

@@ -2,39 +2,22 @@
 //! stand in the log twice, outcomes that nobody can tell, and timelines that move from server to
 //! server. Gives the history of a run, drawn from a seed.
 
+#[path = "service/ending.rs"]
+mod ending;
+#[path = "service/state.rs"]
+mod state;
+#[path = "service/watching.rs"]
+mod watching;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use sns_chaos::history::{
-    Act, Call, Command, Event, Fault, History, List, Listing, Micros, Op, Outcome, Page, Replica,
-    Run, Seen, Stream, sum,
+    Act, Call, Command, Fault, History, Micros, Op, Outcome, Page, Run, Stream,
 };
 
-/// Small, and the same everywhere (`SplitMix64`).
-#[derive(Clone, Debug)]
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap_or(0)
-    }
-
-    pub(crate) fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-
-    pub(crate) fn pick<T: Clone>(&mut self, of: &[T]) -> Option<T> {
-        (!of.is_empty()).then(|| of[self.below(of.len())].clone())
-    }
-}
+use self::state::State;
+use crate::rng::Rng;
 
 /// How big a run is.
 #[derive(Clone, Copy, Debug)]
@@ -62,53 +45,6 @@ const BEACON: usize = 0;
 const SERVERS: [&str; 4] = ["a-master", "a-slave", "b-master", "b-slave"];
 /// The time in which no server lives.
 const DARK: (Micros, Micros) = (2_000_000, 3_400_000);
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    seq: u64,
-    since: Micros,
-    posts: Vec<BTreeMap<u64, Rc<str>>>,
-    /// Of each user: whom they follow, and since which seq.
-    follows: Vec<BTreeMap<usize, u64>>,
-}
-
-impl State {
-    fn page(
-        &self,
-        reader: usize,
-        of: Option<usize>,
-        below: u64,
-        size: usize,
-    ) -> (Vec<(u64, usize)>, bool) {
-        let authors: Vec<usize> = match of {
-            Some(author) => vec![author],
-            None => self.follows[reader]
-                .keys()
-                .copied()
-                .chain([reader])
-                .collect(),
-        };
-        let mut found = Vec::new();
-        for author in authors {
-            let posts = self.posts[author].range(..below).rev();
-            found.extend(
-                posts
-                    .take(size.saturating_add(1))
-                    .map(|(id, _)| (*id, author)),
-            );
-        }
-        found.sort_unstable_by(|one, other| other.cmp(one));
-        let more = found.len() > size;
-        found.truncate(size);
-        (found, more)
-    }
-
-    fn seen(&self, (id, author): (u64, usize)) -> Seen {
-        let text = self.posts[author][&id].to_string();
-        let author = name(author);
-        Seen { id, author, text }
-    }
-}
 
 struct Walk {
     op: Op,
@@ -516,150 +452,6 @@ impl Service {
             self.finish(walk.op, Outcome::Ok { seq: 0 });
         } else {
             self.clients[client].walk = Some(walk);
-        }
-    }
-
-    fn watch(&mut self, watcher: usize) {
-        let (ops, last) = (self.history.ops.len(), self.watchers[watcher].next);
-        let watch = &mut self.watchers[watcher];
-        let Some(stream) = &mut watch.stream else {
-            if ops >= watch.opens {
-                watch.next = if watch.opens == 0 {
-                    0
-                } else {
-                    self.changes.len()
-                };
-                watch.stream = Some(Stream {
-                    client: u32::try_from(1_000 + watcher).unwrap_or(0),
-                    user: name(watch.user),
-                    after: if watch.opens == 0 { 0 } else { self.state.seq },
-                    until: None,
-                    start: self.now,
-                    end: 0,
-                    events: Vec::new(),
-                    failed: None,
-                    server: SERVERS[0].into(),
-                });
-            }
-            return;
-        };
-        if self.rng.one_in(8) {
-            let (at, server) = (self.now, SERVERS[self.rng.below(4)].into());
-            stream.events.push(Event::Lost { at, server });
-            let server = SERVERS[self.rng.below(4)].into();
-            stream.events.push(Event::Resumed { at: at + 1, server });
-        }
-        let at = self.now + 2;
-        let follows = &self.state.follows[watch.user];
-        let followed = |author: &usize| *author == watch.user || follows.contains_key(author);
-        for change in &self.changes[last..] {
-            match change {
-                Change::Posted(id, author, text) if followed(author) => {
-                    let older = follows.get(author).is_none_or(|since| since < id);
-                    let gone = !self.state.posts[*author].contains_key(id);
-                    // A live one was on its way before it was deleted.
-                    if older && !(gone && self.rng.one_in(2)) {
-                        let (id, author, text) = (*id, name(*author), text.to_string());
-                        stream.events.push(Event::Post {
-                            at,
-                            post: Seen { id, author, text },
-                        });
-                    }
-                }
-                Change::Deleted(seq, author, id) if followed(author) => {
-                    stream.events.push(Event::Deleted {
-                        at,
-                        id: *id,
-                        seq: *seq,
-                    });
-                }
-                _ => {}
-            }
-        }
-        watch.next = self.changes.len();
-    }
-
-    fn end(&mut self) {
-        // Nobody else writes any more.
-        for client in 0..self.clients.len() {
-            while self.clients[client].walk.is_some() {
-                self.now = (self.now + 10).max(self.clients[client].free + 1);
-                self.walk_on(client);
-            }
-        }
-        self.now = self
-            .clients
-            .iter()
-            .map(|who| who.free)
-            .fold(self.now, u64::max)
-            + 500_000;
-        for (_, act) in std::mem::take(&mut self.late) {
-            let id = self.id();
-            self.log(&act, Some(id));
-        }
-        let call = Call::Post { text: self.text() };
-        let act = asked(&name(BEACON), &call);
-        let op = self.begin(BEACON, call);
-        let id = self.id();
-        let (seq, _) = self.log(&act, Some(id));
-        self.finish(op, Outcome::Ok { seq });
-        self.now += 10_000;
-        for watcher in 0..self.size.watchers {
-            // Opened, if it was not yet, before the end: it waits for what is behind it.
-            if self.watchers[watcher].stream.is_some() {
-                self.watch(watcher);
-            }
-            if let Some(mut stream) = self.watchers[watcher].stream.take() {
-                (stream.until, stream.end) = (Some(seq), self.now + 10);
-                self.history.streams.push(stream);
-            }
-        }
-        self.history.ops.sort_by_key(|op| op.start);
-        for replica in &SERVERS[..3] {
-            self.list(replica);
-        }
-    }
-
-    fn list(&mut self, replica: &str) {
-        self.history.replicas.push(Replica {
-            name: replica.into(),
-            applied: self.state.seq >> 16,
-            digest: format!("{:x}", self.state.seq * 31),
-        });
-        let state = &self.state;
-        for user in 0..self.size.users.min(40) {
-            let posts = |of: Option<usize>| {
-                let (found, _) = state.page(user, of, u64::MAX, usize::MAX);
-                let seen: Vec<Seen> = found.iter().map(|post| state.seen(*post)).collect();
-                let sum = sum(seen.iter().map(|seen| (&*seen.author, &*seen.text)));
-                (seen.iter().map(|seen| seen.id).collect::<Vec<_>>(), sum)
-            };
-            let sorted = |mut names: Vec<String>| {
-                names.sort();
-                names
-            };
-            let followers =
-                (0..self.size.users).filter(|other| state.follows[*other].contains_key(&user));
-            let ((ids, sum), home) = (posts(Some(user)), posts(None));
-            let lists = [
-                List::Posts { ids, sum },
-                List::Home {
-                    ids: home.0,
-                    sum: home.1,
-                    complete: true,
-                },
-                List::Following {
-                    names: sorted(state.follows[user].keys().copied().map(name).collect()),
-                },
-                List::Followers {
-                    names: sorted(followers.map(name).collect()),
-                },
-            ];
-            self.history.listings.extend(lists.map(|list| Listing {
-                replica: replica.into(),
-                user: name(user),
-                list,
-            }));
         }
     }
 }

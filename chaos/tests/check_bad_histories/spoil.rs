@@ -13,7 +13,7 @@ mod writes;
 use sns_chaos::check::Kind;
 use sns_chaos::history::{Act, Call, Command, History, Op, Outcome};
 
-use super::service::Rng;
+use super::rng::Rng;
 
 /// Spoils a history, if it fits.
 pub(crate) type Spoil = fn(&mut History, &mut Rng) -> Option<()>;

@@ -9,7 +9,7 @@ use sns_chaos::check::Kind;
 use sns_chaos::history::{History, List};
 
 use super::Spoiling;
-use crate::service::Rng;
+use crate::rng::Rng;
 
 pub(super) const SPOILINGS: &[Spoiling] = &[
     ("a digest differs", Kind::Diverged, digest),

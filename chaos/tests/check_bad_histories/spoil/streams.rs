@@ -4,7 +4,7 @@ use sns_chaos::check::Kind;
 use sns_chaos::history::{Act, Event, History, Seen, Stream};
 
 use super::{Spoiling, a_post, text, told};
-use crate::service::Rng;
+use crate::rng::Rng;
 
 pub(super) const SPOILINGS: &[Spoiling] = &[
     ("a post never comes", Kind::Gap, missing),

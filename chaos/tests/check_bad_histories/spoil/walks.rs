@@ -4,7 +4,7 @@ use sns_chaos::check::Kind;
 use sns_chaos::history::{Act, Call, History, Op, Outcome, Page, Seen};
 
 use super::{Spoiling, a_post, ops, text, told};
-use crate::service::Rng;
+use crate::rng::Rng;
 
 pub(super) const SPOILINGS: &[Spoiling] = &[
     ("a post is missing on a page", Kind::Gap, missing),

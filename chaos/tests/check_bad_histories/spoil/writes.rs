@@ -9,7 +9,7 @@ use sns_chaos::check::Kind;
 use sns_chaos::history::{Act, Call, History, List, Outcome};
 
 use super::{Spoiling, a_post, append, asked, ops, place, text, told};
-use crate::service::Rng;
+use crate::rng::Rng;
 
 pub(super) const SPOILINGS: &[Spoiling] = &[
     ("a post is not in the log", Kind::Lost, lost_post),
