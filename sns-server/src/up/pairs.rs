@@ -228,7 +228,7 @@ impl Kept for PairOfNodes {
     fn kill(&mut self) {
         let mut hung: Vec<ProcessId> = self.child().into_iter().collect();
         for node in [&self.slave, &self.master] {
-            if let Seen::Living { id, .. } = node.look() {
+            if let Seen::Living { id, .. } | Seen::Opening(id) = node.look() {
                 hung.push(id);
             }
         }
