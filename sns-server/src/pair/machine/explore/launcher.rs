@@ -11,6 +11,8 @@ pub(super) struct Up {
     pub(super) child: Option<(usize, u32)>,
     /// Whether it ended cleanly.
     ended: Option<bool>,
+    /// Whom it killed, until they are gone.
+    pub(super) killed: Option<Vec<(usize, u32)>>,
     /// Counts what the machine takes for processes.
     pub(super) generation: u32,
     running: Option<u32>,
@@ -27,6 +29,7 @@ impl Up {
             machine: Machine::new(rules, true, 0),
             child: None,
             ended: None,
+            killed: None,
             generation: 0,
             running: None,
         }
@@ -96,6 +99,19 @@ impl Pair {
         }
         up.running = up.machine.pid();
         let pid = up.running?;
+        let killed = up.killed.iter().flatten();
+        let left = killed.filter(|(n, pid)| self.nodes[*n].process(*pid).is_some());
+        if left.count() == 0 && up.killed.take().is_some() {
+            let child = up.child.is_some();
+            if child || lives(&self.look(1)) || lives(&self.look(0)) {
+                let exit = Exit {
+                    asked: false,
+                    lock_held: true,
+                    why: String::new(),
+                };
+                return Some(Event::Exited { pid, exit });
+            }
+        }
         let mut answers = false;
         let mut serving = false;
         for node in &self.nodes {
@@ -171,17 +187,19 @@ impl Pair {
         }
     }
 
-    fn kill_both(&mut self, up: &Up, why: &str) -> Result<(), Wrong> {
-        if let Some((n, pid)) = up.child {
-            self.kill(n, pid, why)?;
-        }
+    fn kill_both(&mut self, up: &mut Up, why: &str) -> Result<(), Wrong> {
+        let mut hung: Vec<(usize, u32)> = up.child.into_iter().collect();
         for n in [0, 1] {
             if let Event::Found { pid, .. } | Event::Opens { pid } = self.look(n)
                 && up.child != Some((n, pid))
             {
-                self.kill(n, pid, why)?;
+                hung.push((n, pid));
             }
         }
+        for (n, pid) in &hung {
+            self.kill(*n, *pid, why)?;
+        }
+        up.killed = Some(hung);
         Ok(())
     }
 }

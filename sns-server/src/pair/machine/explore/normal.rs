@@ -2,7 +2,6 @@
 //! looks any further, numbers of processes and of progress become ranks, words are dropped. Each of
 //! these is exact: the rules only compare.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::super::Event;
@@ -58,10 +57,13 @@ impl Pair {
         for watcher in other.holder.iter_mut().chain(&mut other.spawned) {
             watcher.names(see);
         }
-        if let Some((of, pid)) = self.up.as_mut().and_then(|up| up.child.as_mut())
-            && *of == n
-        {
-            see(pid);
+        if let Some(up) = &mut self.up {
+            let killed = up.killed.iter_mut().flatten();
+            for (of, pid) in up.child.iter_mut().chain(killed) {
+                if *of == n {
+                    see(pid);
+                }
+            }
         }
     }
 
@@ -179,11 +181,11 @@ fn ranked<S, T: Ord + Copy + Default>(
     of: &mut S,
     mut visit: impl FnMut(&mut S, &mut dyn FnMut(&mut T)),
 ) -> Vec<T> {
-    let mut all = BTreeSet::from([T::default()]);
-    visit(of, &mut |value| {
-        all.insert(*value);
-    });
-    all.into_iter().collect()
+    let mut all = vec![T::default()];
+    visit(of, &mut |value| all.push(*value));
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 fn rank<T: Ord + Copy + TryFrom<usize>>(ranks: &[T], value: T) -> T {

@@ -70,7 +70,12 @@ impl Node {
         self.holder.is_none() && self.spawned.is_empty()
     }
 
-    pub(super) fn process(&mut self, pid: u32) -> Option<&mut Process> {
+    pub(super) fn process(&self, pid: u32) -> Option<&Process> {
+        let all = self.holder.iter().chain(&self.spawned);
+        all.into_iter().find(|process| process.pid == pid)
+    }
+
+    pub(super) fn process_mut(&mut self, pid: u32) -> Option<&mut Process> {
         let all = self.holder.iter_mut().chain(&mut self.spawned);
         all.into_iter().find(|process| process.pid == pid)
     }
@@ -254,7 +259,7 @@ impl Pair {
 
     /// SIGKILL by one of ours.
     pub(super) fn kill(&mut self, n: usize, pid: u32, why: &str) -> Result<(), Wrong> {
-        if let Some(process) = self.nodes[n].process(pid) {
+        if let Some(process) = self.nodes[n].process_mut(pid) {
             if process.fault == Fault::None && process.well >= GRACE && !process.killed {
                 return Err(format!("{} was healthy and killed: {why}", name(n)));
             }
