@@ -1,7 +1,11 @@
 //! A node is stopped in the moment in which it holds the lock of the log, so that nobody else can
 //! write: it alone is killed and restarted, and the writers go on without a failed call.
 
-#![allow(clippy::unwrap_used, reason = "a test: helpers outside #[test] too")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test: helpers outside #[test] too"
+)]
 
 #[path = "support/cluster.rs"]
 mod cluster;
