@@ -24,6 +24,9 @@ pub fn start(server: bool) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // What cannot be written, say because the disk is full, is gone: to complain about it on
+        // the same stderr would end the process.
+        .log_internal_errors(false)
         .try_init();
 }
 

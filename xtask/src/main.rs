@@ -2,6 +2,8 @@
 
 use std::process::{Command, ExitCode};
 
+mod chaos;
+
 /// A command line, and what is set in its environment.
 type Step = (
     &'static [&'static str],
@@ -55,9 +57,14 @@ fn main() -> ExitCode {
     match task.as_deref() {
         Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
+        Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
+            say(
+                "       cargo xtask chaos    hurt a running service for hours, and check everything",
+            );
+            chaos::usage();
             ExitCode::from(2)
         }
     }

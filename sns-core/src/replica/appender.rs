@@ -13,12 +13,27 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs until the queue is closed and empty.
 pub(super) fn run(replica: &Replica) {
+    let mut failing = None;
     while let Some(taken) = replica.queue.take() {
         wait_for_applier(replica);
         let batch = still_wanted(taken);
         if !batch.is_empty() {
-            append(replica, batch);
+            let failed = append(replica, batch).err();
+            tell(failed.as_ref(), failing);
+            failing = failed.map(|error| error.reason());
         }
+    }
+}
+
+/// Says when appends begin to fail for another reason, and when they work again: with a full disk
+/// thousands fail in a second.
+fn tell(failed: Option<&Error>, before: Option<Reason>) {
+    match (failed, before) {
+        (Some(error), before) if before != Some(error.reason()) => {
+            tracing::warn!(%error, "appends fail");
+        }
+        (None, Some(_)) => tracing::info!("appends work again"),
+        _ => {}
     }
 }
 
@@ -52,7 +67,7 @@ fn still_wanted(taken: Vec<Queued>) -> Vec<Queued> {
     wanted
 }
 
-fn append(replica: &Replica, batch: Vec<Queued>) {
+fn append(replica: &Replica, batch: Vec<Queued>) -> Result<(), Error> {
     let id: [u8; 16] = rand::random();
     let (commands, replies): (Vec<_>, Vec<_>) = batch
         .into_iter()
@@ -66,13 +81,14 @@ fn append(replica: &Replica, batch: Vec<Queued>) {
     };
     // Known before it can be applied: the applier may see the entry before `append` returns.
     replica.replies.lock().insert(id, replies);
-    if let Err(error) = replica.log.append(&entry.encode()) {
-        // If the entry is in the log all the same, the applier finds nobody who waits for it.
-        let waiting = replica.replies.lock().remove(&id);
-        let error = Error::from(error);
-        tracing::warn!(%error, "an append failed");
-        for reply in waiting.into_iter().flatten() {
-            let _ = reply.send(Err(error.clone()));
-        }
+    let Err(error) = replica.log.append(&entry.encode()) else {
+        return Ok(());
+    };
+    // If the entry is in the log all the same, the applier finds nobody who waits for it.
+    let waiting = replica.replies.lock().remove(&id);
+    let error = Error::from(error);
+    for reply in waiting.into_iter().flatten() {
+        let _ = reply.send(Err(error.clone()));
     }
+    Err(error)
 }

@@ -1,0 +1,77 @@
+//! Calls that failed. A refusal that says something about the state is an answer; all else is a
+//! call that the library was to hide, unless no server could have answered.
+
+use super::model::Reason;
+use super::report::{Counts, Kind, Place, Report, ms};
+use super::writes::describe;
+use crate::history::{Fault, History, Micros, Outcome};
+
+/// After the end of a fault that excuses failed calls: the library shuns a failed address for 1 s,
+/// so that a call that began meanwhile may still end without an answer. It gives up only after
+/// 10 s, so that one that begins later has time enough.
+pub const GRACE: Micros = 1_000_000;
+
+pub(super) fn check(history: &History, report: &mut Report) {
+    let mut dark: Vec<&Fault> = history
+        .faults
+        .iter()
+        .filter(|fault| fault.excuses)
+        .collect();
+    dark.sort_by_key(|fault| fault.at);
+    for fault in &history.faults {
+        if let Some(complaint) = &fault.complaint {
+            report.add(Kind::Failed, Place::Run, || {
+                let (kind, target, at) = (&fault.kind, &fault.target, ms(fault.at));
+                format!("{kind} of {target} at {at}: {}", complaint.escape_debug())
+            });
+        }
+    }
+    for (number, op) in history.ops.iter().enumerate() {
+        if op.end < op.start {
+            report.add(Kind::Incomplete, Place::Op(number), || {
+                format!("{} ends before it starts", describe(op))
+            });
+        }
+        let Some(reason) = failure(&op.outcome) else {
+            continue;
+        };
+        // There are few faults; they may overlap.
+        let excused = dark
+            .iter()
+            .take_while(|fault| fault.at <= op.end)
+            .any(|fault| op.start <= fault.end.saturating_add(GRACE));
+        if !excused {
+            report.add(Kind::Failed, Place::Op(number), || {
+                let (first, took) = (&op.server, ms(op.end.saturating_sub(op.start)));
+                let reason = reason.escape_debug();
+                let what = describe(op);
+                format!("{what} first asked {first}, ended with {reason} after {took}")
+            });
+        }
+    }
+}
+
+/// The reason, if this is no answer.
+pub(super) fn failure(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Ok { .. } => None,
+        Outcome::Unknown { reason } => Some(reason),
+        Outcome::Refused { reason } => {
+            let answer = Reason::of_state(reason).is_some()
+                || matches!(reason.as_str(), "USERNAME_INVALID" | "TEXT_INVALID");
+            (!answer).then_some(reason)
+        }
+    }
+}
+
+/// Adds up the outcomes.
+pub(super) fn count(history: &History, counts: &mut Counts) {
+    for op in &history.ops {
+        match &op.outcome {
+            Outcome::Ok { .. } => {}
+            Outcome::Refused { .. } => counts.refused += 1,
+            Outcome::Unknown { .. } => counts.unknown += 1,
+        }
+        counts.failed += u64::from(failure(&op.outcome).is_some());
+    }
+}

@@ -1,0 +1,97 @@
+//! From the command line to the exit code.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Check, Command, Run};
+use crate::failure::{Doing as _, Failure, Result};
+use crate::faults::Kind;
+use crate::history::History;
+use crate::report::Outcome;
+use crate::{check, namespace, run};
+
+/// A promise was broken.
+const BROKEN: u8 = 1;
+/// The run could not be made.
+const FAILED: u8 = 7;
+
+/// Everything that the program does.
+#[allow(clippy::print_stderr, reason = "this is a command line")]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let ended = match args.command {
+        Command::Run(run) => start(*run),
+        Command::Check(check) => recheck(&check),
+    };
+    ended.unwrap_or_else(|e| {
+        eprintln!("error: {e}");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn start(mut args: Run) -> Result<ExitCode> {
+    let mount = std::env::var_os(namespace::MOUNT);
+    if args.faults.contains(Kind::DiskFull) && mount.is_none() {
+        let dir = tempfile::tempdir().doing("make a temporary directory")?;
+        if namespace::is_possible(dir.path()) {
+            return namespace::run_inside(dir.path());
+        }
+        without_disk_full(&mut args)?;
+    }
+    if let Some(mount) = mount {
+        if args.data.is_some() {
+            let what = "--data and disk-full exclude each other: the data lies on a small tmpfs";
+            return Err(Failure(what.to_owned()));
+        }
+        args.data = Some(Path::new(&mount).join("run"));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.doing("start the runtime")?;
+    let json = args.json;
+    let outcome = runtime.block_on(Box::pin(run::run(args)))?;
+    Ok(show(&outcome, json))
+}
+
+/// Goes on without a full disk, and says so; not where somebody relies on it.
+#[allow(clippy::print_stderr, reason = "this is a command line")]
+fn without_disk_full(args: &mut Run) -> Result<()> {
+    let why = "no small tmpfs can be mounted here (`unshare --map-root-user --mount`)";
+    if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+        return Err(Failure(format!("{why}, and CI has to run disk-full")));
+    }
+    let left = args.faults.without(Kind::DiskFull);
+    args.faults = left.ok_or_else(|| Failure(format!("{why}: disk-full cannot be run")))?;
+    eprintln!("SKIPPED: disk-full: {why}");
+    Ok(())
+}
+
+fn recheck(args: &Check) -> Result<ExitCode> {
+    let path = &args.history;
+    let history = History::read(path).doing(format_args!("read {}", path.display()))?;
+    let report = check::check(&history);
+    let outcome = Outcome {
+        run: history.run,
+        faults: history.faults,
+        report,
+        history: None,
+    };
+    Ok(show(&outcome, args.json))
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command line")]
+fn show(outcome: &Outcome, json: bool) -> ExitCode {
+    if json {
+        println!("{}", outcome.to_json());
+    } else {
+        println!("{outcome}");
+    }
+    if outcome.report.passed() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(BROKEN)
+    }
+}

@@ -1,0 +1,335 @@
+//! What is done to the service, and until when it was over.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rustix::process::Signal;
+use sns_client::{Client, ServerState};
+use sns_server::pair::process::ProcessId;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::cluster::{Cluster, LOOK, signal};
+use crate::failure::{Failure, Result};
+use crate::history::Fault;
+use crate::load::{Counters, Prober};
+use crate::wire::Wires;
+
+mod disk;
+mod kill;
+mod net;
+mod stop;
+mod view;
+
+/// Whoever is not back after this is lost.
+const BACK: Duration = Duration::from_secs(60);
+
+/// The kinds of faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Kind {
+    /// kill -9 of one process: a master, a slave, a router.
+    Kill,
+    /// kill -9 of both nodes of a pair.
+    Pair,
+    /// kill -9 of everything, `up` too, which is then started again.
+    All,
+    /// SIGSTOP of any process for 0.1 to 10 s, then SIGCONT if it still lives.
+    Stop,
+    /// SIGSTOP of a node for good, every second time while it holds the lock of the log.
+    Hang,
+    /// kill -9 of a node, and again while it starts and recovers.
+    Startup,
+    /// kill -9 while a snapshot is made and the log is trimmed: of the maker, and of a node.
+    Snapshot,
+    /// A view is deleted or damaged under a running node, which is then killed.
+    View,
+    /// The disk is full for some seconds.
+    DiskFull,
+    /// A node may open no further file and no further connection for some seconds.
+    Descriptors,
+    /// Connections of clients are delayed, stalled, closed on one side, cut.
+    Net,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Kill,
+        Self::Pair,
+        Self::All,
+        Self::Stop,
+        Self::Hang,
+        Self::Startup,
+        Self::Snapshot,
+        Self::View,
+        Self::DiskFull,
+        Self::Descriptors,
+        Self::Net,
+    ];
+
+    /// As it is written on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Pair => "pair",
+            Self::All => "all",
+            Self::Stop => "stop",
+            Self::Hang => "hang",
+            Self::Startup => "startup",
+            Self::Snapshot => "snapshot",
+            Self::View => "view",
+            Self::DiskFull => "disk-full",
+            Self::Descriptors => "descriptors",
+            Self::Net => "net",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("{text:?} is no fault: write `everything`, or some of {names}")
+        })
+    }
+}
+
+/// Several kinds: `kill,stop`, or `everything`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kinds(Vec<Kind>);
+
+impl Kinds {
+    /// Each of them once, in the order of [`Kind::ALL`].
+    pub fn as_slice(&self) -> &[Kind] {
+        &self.0
+    }
+
+    /// Whether this one is among them.
+    pub fn contains(&self, kind: Kind) -> bool {
+        self.0.contains(&kind)
+    }
+
+    /// All but one; `None` if nothing is left.
+    pub fn without(&self, kind: Kind) -> Option<Self> {
+        let left: Vec<Kind> = self.0.iter().copied().filter(|it| *it != kind).collect();
+        (!left.is_empty()).then_some(Self(left))
+    }
+}
+
+impl FromStr for Kinds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "everything" {
+            return Ok(Self(Kind::ALL.to_vec()));
+        }
+        let kinds: Result<Vec<Kind>, String> = text.split(',').map(str::parse).collect();
+        let mut kinds = kinds?;
+        kinds.sort_unstable();
+        kinds.dedup();
+        Ok(Self(kinds))
+    }
+}
+
+/// Draws kinds: each once before one of them comes again, in an order of its own each time.
+#[derive(Debug)]
+pub(crate) struct Deck {
+    kinds: Kinds,
+    left: Vec<Kind>,
+}
+
+impl Deck {
+    pub(crate) fn new(kinds: Kinds) -> Self {
+        Self {
+            kinds,
+            left: Vec::new(),
+        }
+    }
+
+    pub(crate) fn draw(&mut self, rng: &mut StdRng) -> Option<Kind> {
+        if self.left.is_empty() {
+            self.left.extend(self.kinds.as_slice());
+            self.left.shuffle(rng);
+        }
+        self.left.pop()
+    }
+}
+
+/// The service with all that faults need, and the dice.
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) control: Client,
+    pub(crate) clock: Clock,
+    pub(crate) rng: StdRng,
+    pub(crate) wires: Wires,
+    pub(crate) counters: Arc<Counters>,
+    /// A client with little patience.
+    pub(crate) prober: Prober,
+    /// A file on the disk of the data that can grow until the disk is full.
+    pub(crate) ballast: PathBuf,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage").finish_non_exhaustive()
+    }
+}
+
+impl Stage {
+    /// Does one of this kind, and waits until it is over and all serve again.
+    pub(crate) async fn inject(&mut self, kind: Kind) -> Result<Fault> {
+        let mut fault = Fault {
+            kind: kind.as_str().to_owned(),
+            target: String::new(),
+            servers: Vec::new(),
+            at: self.clock.now(),
+            end: 0,
+            excuses: false,
+            detail: String::new(),
+            complaint: None,
+        };
+        match kind {
+            Kind::Kill => self.kill_one(&mut fault).await,
+            Kind::Pair => self.kill_pair(&mut fault).await,
+            Kind::All => self.kill_all(&mut fault).await,
+            Kind::Startup => self.kill_starting(&mut fault).await,
+            Kind::Snapshot => self.kill_in_snapshot(&mut fault).await,
+            Kind::Stop => self.stop(&mut fault).await,
+            Kind::Hang => self.hang(&mut fault).await,
+            Kind::View => self.view(&mut fault).await,
+            Kind::DiskFull => self.disk_full(&mut fault).await,
+            Kind::Descriptors => self.descriptors(&mut fault).await,
+            Kind::Net => self.net(&mut fault).await,
+        }
+        .map_err(|e| {
+            let place = format!("{kind} {} at {} ms", fault.target, fault.at / 1_000);
+            Failure(format!("{place}: {e}"))
+        })?;
+        fault.end = self.clock.now();
+        Ok(fault)
+    }
+
+    /// One of the nodes.
+    fn any_node(&mut self) -> Result<String> {
+        let nodes = self.cluster.nodes();
+        let drawn = nodes.choose(&mut self.rng).cloned();
+        drawn.ok_or_else(|| Failure("there is no node".to_owned()))
+    }
+
+    /// One of the nodes, or the router.
+    fn any_process(&mut self) -> Result<String> {
+        let number = self.cluster.nodes().len();
+        if self.rng.random_range(0..=number) == number {
+            return Ok("router".to_owned());
+        }
+        self.any_node()
+    }
+
+    /// The process behind a name, once there is one.
+    async fn living(&self, name: &str) -> Result<ProcessId> {
+        let deadline = Instant::now() + BACK;
+        loop {
+            if let Some(id) = self.cluster.process(name) {
+                return Ok(id);
+            }
+            if Instant::now() > deadline {
+                return Err(Failure(format!("{name} does not run")));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Sends a signal to whoever has this name now, and notes whom it hit and when.
+    async fn hit(&self, name: &str, how: Signal, fault: &mut Fault) -> Result<ProcessId> {
+        let id = self.living(name).await?;
+        name.clone_into(&mut fault.target);
+        fault.servers.extend(self.cluster.address(name));
+        fault.at = self.clock.now();
+        signal(&id, how)?;
+        Ok(id)
+    }
+
+    /// Waits until the router says that all nodes serve, none of them as one of `old`.
+    async fn all_serve(&self, old: &[ProcessId]) -> Result<()> {
+        let deadline = Instant::now() + BACK;
+        let nodes = self.cluster.nodes().len();
+        loop {
+            let servers = self.control.servers().await;
+            let why = match servers {
+                Err(e) => e.to_string(),
+                Ok(servers) => {
+                    let serves = |server: &&sns_client::Server| {
+                        let replaced = old.iter().all(|it| it.pid != server.pid);
+                        server.state == ServerState::Serving && replaced
+                    };
+                    let number = servers.iter().filter(serves).count();
+                    let router = self.cluster.router();
+                    let replaced = router.is_some_and(|it| !old.contains(&it));
+                    if number == nodes && replaced {
+                        return Ok(());
+                    }
+                    format!("{servers:?}")
+                }
+            };
+            if Instant::now() > deadline {
+                return Err(Failure(format!(
+                    "not all {nodes} nodes serve after {BACK:?}: {why}"
+                )));
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+/// Milliseconds, for details.
+fn ms(time: Duration) -> String {
+    format!("{:.0} ms", time.as_secs_f64() * 1_000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    #[test]
+    fn kinds_are_listed_once_each_and_what_is_none_is_refused() {
+        let kinds: Kinds = "stop,kill,stop".parse().expect("kinds");
+        assert_eq!(kinds.as_slice(), [Kind::Kill, Kind::Stop]);
+        assert_eq!(kinds.without(Kind::Kill), "stop".parse().ok());
+        let everything: Kinds = "everything".parse().expect("kinds");
+        assert_eq!(everything.as_slice(), Kind::ALL);
+        for text in ["", "kill,", "kill, stop", "flood"] {
+            text.parse::<Kinds>().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn every_kind_comes_before_one_comes_again() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut deck = Deck::new("everything".parse().expect("kinds"));
+        for _ in 0..20 {
+            let mut round: Vec<Kind> = (0..Kind::ALL.len())
+                .filter_map(|_| deck.draw(&mut rng))
+                .collect();
+            round.sort_unstable();
+            assert_eq!(round, Kind::ALL);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Bad weather on the wires between clients and servers.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::seq::IndexedRandom as _;
+use tokio::time::sleep;
+
+use super::{Result, Stage};
+use crate::history::Fault;
+use crate::wire::Weather;
+
+impl Stage {
+    pub(super) async fn net(&mut self, fault: &mut Fault) -> Result<()> {
+        let slow = Duration::from_millis(self.rng.random_range(1..300));
+        let all = [
+            Weather::Cut,
+            Weather::HalfClosed,
+            Weather::Silent,
+            Weather::Slow(slow),
+        ];
+        let weather = *all.choose(&mut self.rng).unwrap_or(&Weather::Cut);
+        let share: f64 = self.rng.random();
+        "wires".clone_into(&mut fault.target);
+        fault.at = self.clock.now();
+        let rng = &mut self.rng;
+        let hit = self.wires.set(weather, |_| rng.random_bool(share));
+        // What is cut stays cut; the rest clears up.
+        sleep(Duration::from_millis(rng.random_range(100..3_000))).await;
+        if !matches!(weather, Weather::Cut | Weather::HalfClosed) {
+            self.wires.set(Weather::Clear, |_| true);
+        }
+        fault.detail = format!("{weather:?} on {hit} of {} connections", self.wires.open());
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Processes that stand still.
+
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
+use sns_server::pair::process::{ProcessId, lock_holder};
+use tokio::time::sleep;
+
+use super::{Failure, Result, Stage, ms, signal};
+use crate::cluster::LOOK;
+use crate::failure::Doing as _;
+use crate::history::Fault;
+
+/// The shortest and the longest stop.
+const STOP: (f64, f64) = (0.1, 10.0);
+/// Tries to stop a process while it holds the lock of the log.
+const TRIES: u32 = 20_000;
+
+impl Stage {
+    pub(super) async fn stop(&mut self, fault: &mut Fault) -> Result<()> {
+        let name = self.any_process()?;
+        // Short ones as often as long ones.
+        let time = STOP.0 * (STOP.1 / STOP.0).powf(self.rng.random());
+        let time = Duration::from_secs_f64(time);
+        let id = self.hit(&name, Signal::STOP, fault).await?;
+        let begun = Instant::now();
+        while begun.elapsed() < time && id.is_alive() {
+            sleep(LOOK).await;
+        }
+        let killed = !id.is_alive();
+        signal(&id, Signal::CONT)?;
+        fault.detail = if killed {
+            format!("killed and started again after {}", ms(begun.elapsed()))
+        } else {
+            format!("went on after {}", ms(begun.elapsed()))
+        };
+        // Its partner may have decided to kill it in the moment in which it went on.
+        let old: &[ProcessId] = if killed { &[id] } else { &[] };
+        self.all_serve(old).await
+    }
+
+    pub(super) async fn hang(&mut self, fault: &mut Fault) -> Result<()> {
+        let holding = self.rng.random();
+        let id = if holding {
+            self.stop_in_lock(fault).await?
+        } else {
+            let name = self.any_node()?;
+            self.hit(&name, Signal::STOP, fault).await?
+        };
+        let begun = Instant::now();
+        while id.is_alive() {
+            if begun.elapsed() > Duration::from_secs_f64(STOP.1) {
+                signal(&id, Signal::CONT)?;
+                return Err(Failure("it was stopped and nobody killed it".to_owned()));
+            }
+            sleep(LOOK).await;
+        }
+        let killed = begun.elapsed();
+        self.all_serve(&[id]).await?;
+        fault.detail = format!(
+            "{}; killed after {}, serves again after {}",
+            if holding {
+                "held the lock of the log"
+            } else {
+                "any moment"
+            },
+            ms(killed),
+            ms(begun.elapsed())
+        );
+        Ok(())
+    }
+
+    /// Stops one node after the other, each for a moment, until one is found holding the lock of
+    /// the log.
+    async fn stop_in_lock(&mut self, fault: &mut Fault) -> Result<ProcessId> {
+        let lock = self.cluster.data().join("log").join("lock");
+        for _ in 0..TRIES {
+            fault.servers.clear();
+            let name = self.any_node()?;
+            let id = self.hit(&name, Signal::STOP, fault).await?;
+            let holder = lock_holder(&lock).doing("read /proc/locks")?;
+            if holder == Some(id.pid) {
+                return Ok(id);
+            }
+            signal(&id, Signal::CONT)?;
+            sleep(Duration::from_micros(self.rng.random_range(100..2_000))).await;
+        }
+        Err(Failure(
+            "no node was ever found holding the lock".to_owned(),
+        ))
+    }
+
+    pub(super) async fn descriptors(&mut self, fault: &mut Fault) -> Result<()> {
+        let name = self.any_node()?;
+        let id = self.living(&name).await?;
+        let pid = i32::try_from(id.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| Failure(format!("{} is no pid", id.pid)))?;
+        let open = std::fs::read_dir(format!("/proc/{}/fd", id.pid));
+        let open = open.doing("count its descriptors")?.count() as u64;
+        name.clone_into(&mut fault.target);
+        fault.servers.extend(self.cluster.address(&name));
+        fault.at = self.clock.now();
+        // Its hard limit is ours, and nobody may raise it.
+        let limit = Rlimit {
+            current: Some(open),
+            maximum: getrlimit(Resource::Nofile).maximum,
+        };
+        let before = prlimit(Some(pid), Resource::Nofile, limit);
+        let before = before.doing("limit its descriptors")?;
+        sleep(Duration::from_millis(self.rng.random_range(500..3_000))).await;
+        let lived = id.is_alive();
+        if lived {
+            prlimit(Some(pid), Resource::Nofile, before).doing("give it descriptors again")?;
+        }
+        fault.detail = format!(
+            "at most {open} descriptors; {}",
+            if lived { "lived on" } else { "ended" }
+        );
+        self.all_serve(&[]).await
+    }
+}

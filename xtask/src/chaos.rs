@@ -1,0 +1,122 @@
+//! `cargo xtask chaos [NAME]`: the runs behind `docs/reliability.md`, each as one command of
+//! `sns-chaos`. Reports and histories stay in `target/chaos`.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use super::say;
+
+/// A run.
+struct Campaign {
+    name: &'static str,
+    what: &'static str,
+    /// With the build that users run; the short one takes what `cargo test` has built.
+    release: bool,
+    args: &'static str,
+}
+
+/// All of them take about an hour and a half; `short` is part of the gate.
+const CAMPAIGNS: &[Campaign] = &[
+    Campaign {
+        name: "short",
+        what: "every kind of fault, 2 to 3 minutes, unoptimised build",
+        release: false,
+        args: "--faults everything --duration 140s --clients 24 --watchers 6 --rate 250",
+    },
+    Campaign {
+        name: "kill",
+        what: "1,000 kills under 1,000,000 acknowledged writes",
+        release: true,
+        args: "--faults kill --count 1000 --writes 1000000 --clients 64 --watchers 10 \
+               --rate 2500 --rest 300ms --duration 1s",
+    },
+    Campaign {
+        name: "hang",
+        what: "200 nodes stopped for good, every second one while it holds the lock of the log",
+        release: true,
+        args: "--faults hang --count 200 --clients 32 --watchers 10 --rate 1000 --rest 300ms \
+               --duration 1s",
+    },
+    Campaign {
+        name: "all",
+        what: "everything killed at once 50 times, with 1,000,000 posts stored",
+        release: true,
+        args: "--faults all --count 50 --preload 1000000 --clients 32 --watchers 10 --rate 500 \
+               --rest 2s --duration 1s",
+    },
+    Campaign {
+        name: "disk-full",
+        what: "20 times no room left",
+        release: true,
+        args: "--faults disk-full --count 20 --clients 16 --watchers 4 --rate 200 --rest 2s \
+               --duration 1s",
+    },
+    Campaign {
+        name: "soak",
+        what: "every kind of fault for 30 minutes, with figures of what the processes need",
+        release: true,
+        args: "--faults everything --duration 30m --clients 32 --watchers 10 --rate 500 \
+               --rest 2s --samples target/chaos/soak.samples.jsonl",
+    },
+];
+
+/// Runs one, or all.
+pub(crate) fn run(name: Option<&str>) -> ExitCode {
+    let chosen: Vec<&Campaign> = CAMPAIGNS
+        .iter()
+        .filter(|it| name.is_none_or(|name| it.name == name))
+        .collect();
+    if chosen.is_empty() {
+        usage();
+        return ExitCode::from(2);
+    }
+    let mut failed = Vec::new();
+    for campaign in chosen {
+        say(&format!("chaos {}: {}", campaign.name, campaign.what));
+        if let Err(why) = one(campaign) {
+            say(&format!("failed: chaos {}: {why}", campaign.name));
+            failed.push(campaign.name);
+        }
+    }
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("failed: {}", failed.join(", ")));
+    ExitCode::FAILURE
+}
+
+pub(crate) fn usage() {
+    for campaign in CAMPAIGNS {
+        say(&format!(
+            "       cargo xtask chaos {:10} {}",
+            campaign.name, campaign.what
+        ));
+    }
+}
+
+fn one(campaign: &Campaign) -> Result<(), String> {
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "-p", "sns-server", "-p", "sns-chaos"]);
+    if campaign.release {
+        build.arg("--release");
+    }
+    finish(&mut build)?;
+    let profile = if campaign.release { "release" } else { "debug" };
+    let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
+    let program = Path::new(&target).join(profile).join("sns-chaos");
+    fs::create_dir_all("target/chaos").map_err(|e| format!("target/chaos: {e}"))?;
+    let mut run = Command::new(program);
+    run.arg("run").args(campaign.args.split_whitespace());
+    run.arg("--history");
+    run.arg(format!("target/chaos/{}.jsonl.gz", campaign.name));
+    finish(&mut run)
+}
+
+fn finish(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(e) => Err(format!("{command:?}: {e}")),
+    }
+}
