@@ -19,6 +19,9 @@ use crate::telemetry::escaped;
 /// restarts it.
 const PATIENCE: Duration = Duration::from_millis(6_500);
 
+/// The launcher gives its nodes as long, and then kills and waits itself: longer than that.
+const UP_PATIENCE: Duration = Duration::from_millis(6_500 + 4_000);
+
 /// After SIGKILL only a process in uninterruptible sleep is still there.
 const KILLED: Duration = Duration::from_secs(2);
 
@@ -40,7 +43,10 @@ pub async fn run(config: DownConfig) -> Result<()> {
     let mut stopped = 0;
     if let Some(up) = run.as_ref().map(|run| run.up.clone()) {
         // It stops the others. One that is stopped itself hears nothing.
-        stopped += stop_processes(vec![up]).await?;
+        let mut stopping = Stopping::default();
+        stopping.ask(up)?;
+        stopping.end(UP_PATIENCE).await?;
+        stopped += stopping.handles.len();
     }
     stopped += stop_nodes(&data, Vec::new()).await?;
     if let Some(router) = run.and_then(|run| run.router) {
@@ -74,7 +80,7 @@ pub(crate) async fn stop_processes(ids: Vec<ProcessId>) -> Result<usize> {
     for id in ids {
         stopping.ask(id)?;
     }
-    stopping.end().await?;
+    stopping.end(PATIENCE).await?;
     Ok(stopping.handles.len())
 }
 
@@ -115,6 +121,14 @@ pub(crate) async fn stop_nodes(data: &Path, also: Vec<ProcessId>) -> Result<usiz
     }
 }
 
+/// SIGKILL for one that is stopped: it cannot hear, and nothing that was acknowledged depends on it.
+fn end_if_stopped(handle: &Handle) -> std::io::Result<()> {
+    if process::doing(handle.id().pid) == "stopped" {
+        handle.signal(Signal::KILL)?;
+    }
+    Ok(())
+}
+
 /// Processes that were asked to stop.
 #[derive(Default)]
 struct Stopping {
@@ -125,22 +139,18 @@ impl Stopping {
     /// Sends SIGTERM, once: a second one would end it without draining. Whether it was new.
     fn ask(&mut self, id: ProcessId) -> Result<bool> {
         let pid = id.pid;
-        if self
-            .handles
-            .get(&pid)
-            .is_some_and(|known| *known.id() == id)
-        {
+        let refused = |e| Failure::io(format!("cannot stop process {pid}"), &e);
+        let known = self.handles.get(&pid);
+        if let Some(handle) = known.filter(|known| *known.id() == id) {
+            // A stop signal may take effect after the question before.
+            end_if_stopped(handle).map_err(refused)?;
             return Ok(false);
         }
-        let refused = |e| Failure::io(format!("cannot stop process {pid}"), &e);
         let Some(handle) = Handle::open(id).map_err(refused)? else {
             return Ok(false);
         };
         handle.signal(Signal::TERM).map_err(refused)?;
-        if process::doing(pid) == "stopped" {
-            // It cannot hear, and nothing that was acknowledged depends on it.
-            handle.signal(Signal::KILL).map_err(refused)?;
-        }
+        end_if_stopped(&handle).map_err(refused)?;
         self.handles.insert(pid, handle);
         Ok(true)
     }
@@ -149,8 +159,8 @@ impl Stopping {
         !self.handles.values().any(|handle| handle.id().is_alive())
     }
 
-    async fn end(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    async fn end(&mut self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
         for handle in self.handles.values() {
             if timeout_at(deadline, handle.exited()).await.is_err() {
                 return self.kill().await;

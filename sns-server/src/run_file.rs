@@ -15,7 +15,7 @@ use crate::pair::process::{self, ProcessId};
 /// as soon as it holds its lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFile {
-    /// The process; absent between the two writers.
+    /// The process; while `starting`, the one before, if there was one.
     #[serde(flatten)]
     pub process: Option<ProcessId>,
     /// Where clients connect; kept over restarts.
@@ -26,6 +26,9 @@ pub struct NodeFile {
     pub restarts: u64,
     /// It was asked to stop: its end is no death.
     pub stopping: bool,
+    /// Somebody is starting it, and it has not written this file itself yet.
+    #[serde(default)]
+    pub starting: bool,
 }
 
 impl NodeFile {

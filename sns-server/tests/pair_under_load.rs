@@ -6,55 +6,19 @@
 
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/posters.rs"]
+mod posters;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster::{Cluster, signal, until};
+use posters::Posters;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
-use sns_client::{Client, Options};
-use tokio::task::JoinHandle;
 
 const NODES: [&str; 4] = ["a-master", "a-slave", "b-master", "b-slave"];
 const ROUNDS: usize = 4;
-
-/// Posts one after the other until told to stop; the texts that were acknowledged.
-fn poster(url: String, name: String, enough: Arc<AtomicBool>) -> JoinHandle<Vec<String>> {
-    tokio::spawn(async move {
-        let options = Options::new(name.clone()).routers([url]);
-        let client = Client::connect(options).await.unwrap();
-        let mut acknowledged = Vec::new();
-        while !enough.load(Ordering::Relaxed) {
-            let text = format!("{name} {}", acknowledged.len());
-            if let Err(error) = client.post(text.clone()).await {
-                panic!("{text}: {error:?}");
-            }
-            acknowledged.push(text);
-        }
-        acknowledged
-    })
-}
-
-/// All posts of one user, newest first.
-async fn posts_of(client: &Client, name: &str) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut cursor = None;
-    loop {
-        let mut page = client.posts_of(name).limit(200).linearizable(true);
-        if let Some(cursor) = cursor {
-            page = page.cursor(cursor);
-        }
-        let page = page.page().await.unwrap();
-        texts.extend(page.items.into_iter().map(|post| post.text));
-        cursor = page.next;
-        if cursor.is_none() {
-            return texts;
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_is_hit_comes_back_and_nobody_else_is_touched() {
@@ -62,11 +26,7 @@ async fn whoever_is_hit_comes_back_and_nobody_else_is_touched() {
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let cluster = Cluster::start(2);
-    let enough = Arc::new(AtomicBool::new(false));
-    let names = ["ann", "ben", "cat"];
-    let posters: Vec<_> = names
-        .map(|name| poster(cluster.url.clone(), name.to_owned(), enough.clone()))
-        .into();
+    let posters = Posters::start(&cluster.url, 3);
 
     let mut hits: BTreeMap<&str, u64> = NODES.map(|node| (node, 0)).into();
     for _ in 0..ROUNDS {
@@ -86,19 +46,7 @@ async fn whoever_is_hit_comes_back_and_nobody_else_is_touched() {
         });
         *hits.entry(node).or_default() += 1;
     }
-    enough.store(true, Ordering::Relaxed);
-    let mut total = 0;
-    let reader = Options::new("reader").routers([cluster.url.clone()]);
-    let reader = Client::connect(reader).await.unwrap();
-    for (name, poster) in names.into_iter().zip(posters) {
-        let acknowledged = poster.await.unwrap();
-        total += acknowledged.len();
-        let mut stored = posts_of(&reader, name).await;
-        stored.reverse();
-        assert_eq!(stored, acknowledged, "{name}");
-    }
-    println!("{total} posts");
-    assert!(total > 0);
+    posters.all_is_stored().await;
 
     let rows = tokio::task::block_in_place(|| {
         until("all views have come to one entry", || {

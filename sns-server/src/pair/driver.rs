@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sns_proto::pair::v1::HeartbeatResponse;
@@ -20,16 +20,18 @@ use tonic::service::Routes;
 use super::NodeProbe;
 use super::heartbeat::{self, report};
 use super::machine::{Action, Event, Last, Machine, Rules, TICK};
-use super::process::Handle;
+use super::process::{Handle, ProcessId};
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::{announce, serve};
 
+mod own;
 pub(crate) mod partner;
 mod words;
 
+use own::{Myself, try_disk};
 use partner::{Partner, Seen};
 
 /// How often a node sees to its own file.
@@ -86,7 +88,7 @@ pub async fn run(
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
     // Whoever starts a node again writes its file first; a fresh start finds the old one.
-    let again = before.process.is_none() && before.restarts > 0;
+    let again = before.starting && before.restarts > 0;
     let me = Myself {
         peer_address: serve::address_of(&peer)?.to_string(),
         address: address.to_string(),
@@ -135,43 +137,6 @@ fn joined(task: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     })
 }
 
-/// This node, as its file has it.
-#[derive(Clone, Debug)]
-struct Myself {
-    address: String,
-    peer_address: String,
-    restarts: u64,
-    dir: PathBuf,
-    /// Whether it was asked to stop; held while the file is written, so that this never goes back.
-    stopping: Arc<Mutex<bool>>,
-}
-
-impl Myself {
-    /// Writes the file, if this process holds the lock and the file says something else. Whether
-    /// the file is as it should be.
-    fn register(&self, stopping: bool) -> Result<bool> {
-        let mut asked = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        *asked |= stopping;
-        let failed = |e: std::io::Error| Failure::io("cannot see to node.json", &e);
-        let holder = super::process::lock_holder(&self.dir.join("lock")).map_err(failed)?;
-        if holder != Some(std::process::id()) {
-            return Ok(false);
-        }
-        let file = NodeFile {
-            process: Some(super::process::ProcessId::own().map_err(failed)?),
-            address: self.address.clone(),
-            peer_address: self.peer_address.clone(),
-            restarts: self.restarts,
-            stopping: *asked,
-        };
-        if NodeFile::read(&self.dir).as_ref() == Some(&file) {
-            return Ok(true);
-        }
-        file.write(&self.dir)?;
-        Ok(true)
-    }
-}
-
 /// The process that is watched now.
 struct Watched {
     handle: Arc<Handle>,
@@ -218,10 +183,14 @@ impl Driver {
         again: bool,
     ) -> Self {
         let file = partner.file();
-        // A slave starts its master, unless the slave only comes back and the master was asked to
-        // stop in the meantime.
-        let asked = matches!(partner::last(file.as_ref()), Last::Asked(_));
-        let keeper = node.role == ServerRole::Slave && !(again && asked);
+        // A slave starts its master, whatever was before; one that only comes back leaves a master
+        // alone that was asked to stop.
+        let keeper = node.role == ServerRole::Slave;
+        let before = if again {
+            Last::Nobody
+        } else {
+            partner::last(file.as_ref())
+        };
         let restarts = file.map_or(0, |file| file.restarts);
         let (notes, inbox) = mpsc::channel(NOTES);
         Self {
@@ -230,7 +199,7 @@ impl Driver {
             partner: Arc::new(partner),
             probe,
             word,
-            machine: Machine::new(Rules::PAIR, keeper, restarts),
+            machine: Machine::new(Rules::PAIR, keeper, restarts).undoing(before),
             started: Instant::now(),
             notes,
             inbox,
@@ -345,9 +314,9 @@ impl Driver {
             }
             Note::Looked(seen) => {
                 self.busy.remove(&Chore::Look);
-                self.seen(seen);
+                self.seen(seen, false);
             }
-            Note::NotStartedAs(seen) => self.seen(seen),
+            Note::NotStartedAs(seen) => self.seen(seen, true),
             Note::Probed => {
                 self.busy.remove(&Chore::Probe);
                 self.step(Event::Probed);
@@ -379,28 +348,42 @@ impl Driver {
         }
     }
 
-    fn seen(&mut self, seen: Seen) {
+    /// What a look found, or a start `instead` of a free lock.
+    fn seen(&mut self, seen: Seen, instead: bool) {
         match seen {
             Seen::Free(last) => self.step(Event::Free(last)),
             Seen::Held(by) => self.step(Event::Held { by }),
             Seen::Living { id, old, draining } => {
                 let pid = id.pid;
-                let known = self.machine.pid() == Some(pid);
-                // The hold first: whoever cannot be held is not watched.
-                let handle = match Handle::open(id) {
-                    Ok(Some(handle)) => handle,
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::error!(%error, "cannot watch the partner");
-                        return;
-                    }
-                };
-                self.step(Event::Found { pid, old, draining });
-                if !known && self.machine.pid() == Some(pid) {
-                    tracing::info!(partner = %self.node.partner(), pid, "found the partner");
-                    self.watch(handle, None);
-                }
+                self.found(id, Event::Found { pid, old, draining }, instead);
             }
+            Seen::Opening(id) => {
+                let pid = id.pid;
+                self.found(id, Event::Opens { pid }, instead);
+            }
+        }
+    }
+
+    /// Tells the machine about a living process, and watches it if the machine does.
+    fn found(&mut self, id: ProcessId, event: Event, instead: bool) {
+        let pid = id.pid;
+        let known = self.machine.pid() == Some(pid);
+        // The hold first: whoever cannot be held is not watched.
+        let handle = Handle::open(id).unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot watch the partner");
+            None
+        });
+        let Some(handle) = handle else {
+            if instead {
+                // The machine still waits for what came of its start.
+                self.step(Event::Vanished);
+            }
+            return;
+        };
+        self.step(event);
+        if !known && self.machine.pid() == Some(pid) {
+            tracing::info!(partner = %self.node.partner(), pid, "found the partner");
+            self.watch(handle, None);
         }
     }
 
@@ -482,14 +465,5 @@ impl Driver {
         }
         self.tell(true);
         tokio::time::sleep(FAREWELL).await;
-    }
-}
-
-/// Writes and syncs a few bytes. An error is an answer, too: what counts is that one came.
-fn try_disk(path: &Path) {
-    let tried =
-        std::fs::write(path, b"alive\n").and_then(|()| std::fs::File::open(path)?.sync_data());
-    if let Err(error) = tried {
-        tracing::debug!(?path, %error, "the disk refused a probe");
     }
 }

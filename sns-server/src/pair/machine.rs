@@ -13,7 +13,8 @@
 //! Two detectors. *Death*: the process exits. *Hang*: it does not answer, holds the lock, or has
 //! work and applies nothing, while the watcher's own way through lock, disk and applier is free.
 //! The second one is counted in the watcher's own ticks: a watcher that was stopped itself sees
-//! one tick, however long it slept, and suspects no one for it.
+//! one tick, however long it slept, and suspects no one for it. Nor does it judge anybody in that
+//! tick: what the other said meanwhile may not have reached it yet.
 //!
 //! Source: the split in decisions and acts is openraft's engine; the suspicion of oneself first is
 //! Lifeguard (`HashiCorp`, 2017).
@@ -21,6 +22,8 @@
 use std::time::Duration;
 
 mod event;
+#[cfg(test)]
+mod explore;
 mod hang;
 mod rules;
 #[cfg(test)]
@@ -30,9 +33,11 @@ mod world;
 
 pub use event::{Action, Append, Condition, Event, Exit, Last, Report};
 use hang::{Own, Running, Verdict};
+#[cfg(test)]
+use rules::Without;
 pub use rules::{Rules, TICK};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum State {
     Absent,
     Starting {
@@ -63,13 +68,16 @@ enum State {
 }
 
 /// Watches one process. See the module.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
     rules: Rules,
     /// It starts what was never there.
     keeper: bool,
+    /// The stop that it undoes by starting what was asked to stop before the keeper came.
+    undoes: Option<u32>,
     state: State,
     own: Own,
+    last_tick: Option<Duration>,
     deaths: u32,
     restarts: u64,
     /// The process that it saw last, dead or alive.
@@ -85,13 +93,26 @@ impl Machine {
         Self {
             rules,
             keeper,
+            undoes: None,
             state: State::Absent,
             own: Own::default(),
+            last_tick: None,
             deaths: 0,
             restarts,
             last_pid: 0,
             reason: String::new(),
         }
+    }
+
+    /// With a stop that does not count any more: a keeper that is started anew, and not only again,
+    /// starts also what was asked to stop before that. A later stop counts.
+    #[must_use]
+    pub fn undoing(self, stop: Last) -> Self {
+        let undoes = match stop {
+            Last::Asked(pid) => Some(pid),
+            Last::Nobody | Last::Died(_) => None,
+        };
+        Self { undoes, ..self }
     }
 
     /// What it is, as others are told.
@@ -137,6 +158,8 @@ impl Machine {
     /// What follows from `event` at `now`, time since any fixed moment that never goes back.
     /// `random` is drawn anew for each call; it spreads the restarts of many pairs.
     pub fn step(&mut self, now: Duration, random: u32, event: Event) -> Vec<Action> {
+        #[cfg(test)]
+        let event = self.rules.without.spoil(event);
         if self.state == State::Over {
             return Vec::new();
         }
@@ -147,7 +170,8 @@ impl Machine {
             }
             Event::Tick(own) => {
                 self.own.tick(own);
-                self.tick(now)
+                let slept = self.slept(now);
+                self.tick(now, slept)
             }
             Event::Started { pid } => {
                 if let State::Starting { restarts } = self.state {
@@ -162,9 +186,22 @@ impl Machine {
                 _ => Vec::new(),
             },
             Event::Found { pid, old, draining } => self.found(pid, old, draining),
+            Event::Opens { pid } => {
+                if !matches!(self.state, State::Running(_) | State::Killing { .. }) {
+                    self.last_pid = pid;
+                    self.state = State::Running(Running::started(pid));
+                }
+                Vec::new()
+            }
             Event::Held { by } => {
                 if !matches!(self.state, State::Running(_) | State::Killing { .. }) {
                     self.occupied(&by);
+                }
+                Vec::new()
+            }
+            Event::Vanished => {
+                if let State::Starting { .. } = self.state {
+                    self.wait_a_moment(now);
                 }
                 Vec::new()
             }
@@ -210,11 +247,11 @@ impl Machine {
     fn free(&mut self, now: Duration, random: u32, last: Last) -> Vec<Action> {
         match (&self.state, last) {
             (State::Absent, Last::Died(_)) => self.start(self.restarts + 1),
-            (State::Absent, _) if self.keeper => self.start(self.restarts),
-            (State::Absent, Last::Asked(pid)) => {
+            (State::Absent, Last::Asked(pid)) if !self.keeper || self.undoes != Some(pid) => {
                 self.stopped(pid);
                 Vec::new()
             }
+            (State::Absent, _) if self.keeper => self.start(self.restarts),
             // Someone started it again, and it died before this watcher saw it.
             (State::Stopped { pid }, Last::Died(died)) if died != *pid => self.died(
                 now,
@@ -231,10 +268,8 @@ impl Machine {
             }
             (State::Waiting { until }, _) if now >= *until => self.start(self.restarts + 1),
             (State::Occupied { keep: true }, _) => {
-                // Not a death: whoever held the lock never said who it was. A moment later.
-                self.state = State::Waiting {
-                    until: now + self.rules.backoff_min * 2,
-                };
+                // Not a death: whoever held the lock never said who it was.
+                self.wait_a_moment(now);
                 Vec::new()
             }
             (State::Occupied { keep: false }, _) => {
@@ -244,6 +279,12 @@ impl Machine {
             }
             _ => Vec::new(),
         }
+    }
+
+    fn wait_a_moment(&mut self, now: Duration) {
+        self.state = State::Waiting {
+            until: now + self.rules.backoff_min * 2,
+        };
     }
 
     fn stopped(&mut self, pid: u32) {
@@ -290,7 +331,25 @@ impl Machine {
         }
     }
 
-    fn tick(&mut self, now: Duration) -> Vec<Action> {
+    /// The watcher itself did not run for a while before this tick: what was said meanwhile is still
+    /// on its way, so nobody is judged before the next one.
+    fn slept(&mut self, now: Duration) -> bool {
+        let last = self.last_tick.replace(now).unwrap_or(now);
+        let slept = now.saturating_sub(last) > TICK * self.rules.own_ticks;
+        #[cfg(test)]
+        if self.rules.without == Without::OwnTicks
+            && let State::Running(running) = &mut self.state
+        {
+            let ticks = now.saturating_sub(last).as_millis() / TICK.as_millis();
+            running.silent += u32::try_from(ticks).unwrap_or(u32::MAX).saturating_sub(1);
+            return false;
+        }
+        #[cfg(test)]
+        let slept = slept && self.rules.without != Without::Gap;
+        slept
+    }
+
+    fn tick(&mut self, now: Duration, slept: bool) -> Vec<Action> {
         match &mut self.state {
             // A start is due once a look finds the lock free.
             State::Absent
@@ -312,6 +371,7 @@ impl Machine {
                     Vec::new()
                 }
             }
+            State::Running(_) if slept => vec![Action::Look],
             State::Running(_) => {
                 self.forgive(now);
                 self.suspect(now)
@@ -369,6 +429,8 @@ impl Machine {
 
     fn died(&mut self, now: Duration, random: u32, served: bool, why: String) -> Vec<Action> {
         self.reason = why;
+        #[cfg(test)]
+        let served = served || self.rules.without == Without::BackOff;
         if served {
             // At once: as soon as a look finds the lock free.
             self.deaths = 0;

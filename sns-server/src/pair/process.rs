@@ -120,6 +120,17 @@ pub fn doing(pid: u32) -> &'static str {
     }
 }
 
+/// The program that the process `pid` runs, and its arguments; `None` when it is gone or belongs to
+/// somebody else.
+pub fn command_line(pid: u32) -> Option<(PathBuf, Vec<String>)> {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = words.strip_suffix(b"\0").unwrap_or(&words);
+    let words = words.split(|byte| *byte == 0).skip(1);
+    let args = words.map(|word| String::from_utf8_lossy(word).into_owned());
+    Some((without_deleted(program), args.collect()))
+}
+
 /// The process that holds the exclusive `flock` of `path`; `None` when nobody does.
 ///
 /// Read from `/proc/locks`: trying the lock instead would make a node that starts in this moment
@@ -245,11 +256,16 @@ impl Handle {
 /// # Errors
 /// `/proc` is not there.
 pub fn program() -> io::Result<PathBuf> {
-    let program = std::env::current_exe()?;
+    std::env::current_exe().map(without_deleted)
+}
+
+/// The kernel says so of a program whose file was replaced since it was started.
+fn without_deleted(program: PathBuf) -> PathBuf {
     let text = program.to_string_lossy();
-    Ok(text
-        .strip_suffix(" (deleted)")
-        .map_or_else(|| program.clone(), PathBuf::from))
+    match text.strip_suffix(" (deleted)") {
+        Some(path) => PathBuf::from(path),
+        None => program,
+    }
 }
 
 /// Starts `program` with `args`, detached: it has its own process group (Ctrl-C in a terminal does
@@ -340,6 +356,16 @@ mod tests {
         let id = ProcessId::of(child.id().unwrap()).unwrap();
         let handle = Handle::open(id.clone()).unwrap().unwrap();
         assert!(id.is_alive() && id.is_of_this_boot());
+        let args = loop {
+            // The kernel shows the new program a moment before its arguments.
+            let (program, args) = command_line(id.pid).unwrap();
+            assert!(program.is_absolute(), "{program:?}");
+            if !args.is_empty() {
+                break args;
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!(args, ["60"]);
         assert!(id.age() < Duration::from_secs(30));
         // The same number at another time is someone else.
         let earlier = ProcessId {

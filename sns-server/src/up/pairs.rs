@@ -38,6 +38,8 @@ pub(super) struct PairOfNodes {
     child: Option<(Child, ProcessId, Arc<Partner>)>,
     /// Whether it ended cleanly, and why: kept until the pair as a whole is judged.
     ended: Option<(bool, String)>,
+    /// Whom it killed because neither node answered, until they are gone.
+    killed: Option<Vec<ProcessId>>,
     /// Counts what the machine takes for processes; the one that it knows of now.
     generation: u32,
     running: Option<u32>,
@@ -69,6 +71,7 @@ impl PairOfNodes {
             master,
             child: None,
             ended: None,
+            killed: None,
             generation: 0,
             running: None,
             heard,
@@ -138,6 +141,20 @@ impl Kept for PairOfNodes {
         let Some(pid) = running else {
             return Vec::new();
         };
+        let gone = |killed: &Vec<ProcessId>| !killed.iter().any(ProcessId::is_alive);
+        if self.killed.as_ref().is_some_and(gone) {
+            self.killed = None;
+            // One that was only just starting, or that a node had started meanwhile, lives on: it is
+            // judged afresh, else nobody would ever notice that it hangs.
+            if self.child.is_some() || lives(&self.slave.look()) || lives(&self.master.look()) {
+                let exit = Exit {
+                    asked: false,
+                    lock_held: true,
+                    why: String::new(),
+                };
+                return vec![Event::Exited { pid, exit }];
+            }
+        }
         let heard = (
             self.heard.answers.load(Ordering::Relaxed),
             self.heard.serving.load(Ordering::Relaxed),
@@ -228,12 +245,13 @@ impl Kept for PairOfNodes {
     fn kill(&mut self) {
         let mut hung: Vec<ProcessId> = self.child().into_iter().collect();
         for node in [&self.slave, &self.master] {
-            if let Seen::Living { id, .. } = node.look() {
+            if let Seen::Living { id, .. } | Seen::Opening(id) = node.look() {
                 hung.push(id);
             }
         }
         hung.sort_unstable_by_key(|id| id.pid);
         hung.dedup();
+        self.killed = Some(hung.clone());
         for id in hung {
             let (pid, doing) = (id.pid, process::doing(id.pid));
             tracing::warn!(pair = %self.name, pid, doing, "neither node answers: killing it");

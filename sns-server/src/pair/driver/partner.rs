@@ -31,7 +31,9 @@ pub(crate) enum Seen {
         /// It was asked to stop.
         draining: bool,
     },
-    /// A process that has not said who it is.
+    /// A process that was started as this node, and has not said yet that it is.
+    Opening(ProcessId),
+    /// Any other process.
     Held(String),
     Free(Last),
 }
@@ -126,11 +128,34 @@ impl Partner {
                         id,
                         draining,
                     },
-                    None => Seen::Held(format!("process {pid}")),
+                    None => self
+                        .opening(pid)
+                        .map_or_else(|| Seen::Held(format!("process {pid}")), Seen::Opening),
                 }
             }
             // Better not to start one than to start a second one.
             Err(e) => Seen::Held(format!("nobody can tell whom: {e}")),
+        }
+    }
+
+    /// The process `pid`, which holds the lock, if its command line is that of this node. It may be
+    /// stopped before it writes its file, and then somebody has to know whom to kill.
+    fn opening(&self, pid: u32) -> Option<ProcessId> {
+        let id = ProcessId::of(pid)?;
+        let (program, args) = process::command_line(pid)?;
+        let named = |two: &[String]| two == ["--name", &self.pair];
+        let ours = program == self.program
+            && args.first().is_some_and(|role| role == self.role())
+            && args.windows(2).any(named);
+        // Since its start time was read it has kept the lock: the number still means the same one.
+        let holder = process::lock_holder(&self.dir.join("lock"));
+        (ours && matches!(holder, Ok(Some(still)) if still == pid)).then_some(id)
+    }
+
+    fn role(&self) -> &'static str {
+        match self.role {
+            ServerRole::Slave => "slave",
+            _ => "master",
         }
     }
 
@@ -148,11 +173,13 @@ impl Partner {
         let peer = self.place(&file.peer_address);
         let peer = peer.map_err(|e| failed("it has no address", &e))?;
         let file = NodeFile {
-            process: None,
+            // Kept, so that a death before the new one writes its name is still a death.
+            process: file.process,
             address: address.to_string(),
             peer_address: peer.to_string(),
             restarts,
             stopping: false,
+            starting: true,
         };
         file.write(&self.dir).map_err(|e| failed("its file", &e))?;
         self.keep(Some(file));
@@ -187,16 +214,12 @@ impl Partner {
     }
 
     fn args(&self, address: SocketAddr, peer: SocketAddr) -> Vec<OsString> {
-        let role = match self.role {
-            ServerRole::Slave => "slave",
-            _ => "master",
-        };
         let routers: Vec<String> = self
             .routers
             .iter()
             .map(|uri| uri.to_string().trim_end_matches('/').to_owned())
             .collect();
-        let mut args: Vec<OsString> = vec![role.into()];
+        let mut args: Vec<OsString> = vec![self.role().into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--name", self.pair.clone().into());
         flag("--data", self.data.path.clone().into());
@@ -258,6 +281,12 @@ pub(crate) fn last(file: Option<&NodeFile>) -> Last {
                 Last::Died(id.pid)
             }
         }
+        // Its first start, and it did not come far enough to say who it is.
+        Some(NodeFile {
+            process: None,
+            starting: true,
+            ..
+        }) => Last::Died(0),
         _ => Last::Nobody,
     }
 }

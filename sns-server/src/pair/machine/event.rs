@@ -1,7 +1,7 @@
 //! The words of the machine: what it is told, what it asks for, what it says of the process.
 
 /// What a process says of its stages; the watcher also asks itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
     /// It serves; else it starts, drains or has halted.
     pub serving: bool,
@@ -22,7 +22,7 @@ pub struct Report {
 }
 
 /// What an appender does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Append {
     /// Nothing.
     #[default]
@@ -36,7 +36,7 @@ pub enum Append {
 }
 
 /// How a process ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exit {
     /// It had been asked to stop, by someone else.
     pub asked: bool,
@@ -47,7 +47,7 @@ pub struct Exit {
 }
 
 /// Who ran last, as it wrote down itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Last {
     /// Nobody, since the machine booted or the pair was set up.
     Nobody,
@@ -58,7 +58,7 @@ pub enum Last {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A tick is over; the watcher's own report.
     Tick(Report),
@@ -81,11 +81,19 @@ pub enum Event {
         /// It is about to stop because it was asked to.
         draining: bool,
     },
-    /// The node lock is held by a process that has not said who it is: nobody to signal.
+    /// Someone else's living process was found and verified, which holds the lock and has not said
+    /// so yet: it opens its data.
+    Opens {
+        /// Its pid.
+        pid: u32,
+    },
+    /// The node lock is held by a process that is none of ours: nobody to signal.
     Held {
         /// For a human.
         by: String,
     },
+    /// A start found a living one instead, and that one is gone by now.
+    Vanished,
     /// No process holds the node lock.
     Free(Last),
     /// A heartbeat was answered.
@@ -111,10 +119,10 @@ pub enum Event {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// See who holds the node lock; answer with `Found`, `Held` or `Free`.
+    /// See who holds the node lock; answer with `Found`, `Opens`, `Held` or `Free`.
     Look,
-    /// Start the process, unless the lock is held; answer with `Started`, `NotStarted`, `Found` or
-    /// `Held`.
+    /// Start the process, unless the lock is held; answer with `Started`, `NotStarted`, `Found`,
+    /// `Opens`, `Held` or `Vanished`: without an answer nothing goes on.
     Start {
         /// How often it will have been started again, this time included.
         restarts: u64,

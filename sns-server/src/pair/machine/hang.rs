@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::event::{Append, Report};
+#[cfg(test)]
+use super::rules::Without;
 use super::rules::{Rules, TICK};
 
 /// A living process and what makes it suspect.
@@ -11,7 +13,7 @@ use super::rules::{Rules, TICK};
     clippy::struct_excessive_bools,
     reason = "independent facts, not states"
 )]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Running {
     pub(super) pid: u32,
     /// It ran before this watcher saw it.
@@ -20,16 +22,17 @@ pub(super) struct Running {
     pub(super) registered: bool,
     pub(super) draining: bool,
     pub(super) serving: bool,
-    serving_since: Option<Duration>,
+    pub(super) serving_since: Option<Duration>,
     /// The last answer, and whether one came since the last tick.
-    last: Option<Report>,
-    fresh: bool,
-    silent: u32,
-    lock_held: u32,
-    idle: u32,
+    pub(super) last: Option<Report>,
+    pub(super) fresh: bool,
+    pub(super) silent: u32,
+    pub(super) lock_held: u32,
+    pub(super) idle: u32,
+    pub(super) drains: u32,
     /// The way to the disk was asked for, and found free, since the suspicion began.
-    probing: bool,
-    probed: bool,
+    pub(super) probing: bool,
+    pub(super) probed: bool,
 }
 
 impl Running {
@@ -56,7 +59,8 @@ impl Running {
         self.registered = true;
         self.fresh = true;
         self.silent = 0;
-        self.draining |= report.draining;
+        // Who serves has gone on, or is another one that was taken for the same.
+        self.draining = report.draining || self.draining && !report.serving;
         self.serving = report.serving;
         if report.serving && self.serving_since.is_none() {
             // One that was found old has served before.
@@ -85,29 +89,46 @@ impl Running {
         since.is_some_and(|since| now.saturating_sub(since) >= least)
     }
 
-    /// One more tick of its life, seen by a watcher that is as `own` says.
-    pub(super) fn judge(&mut self, rules: &Rules, own: &Own) -> Verdict {
-        if self.draining {
-            // It ends by itself, or whoever asked it to stop will see to that.
-            self.clear();
-            return Verdict::Fine;
-        }
-        let holds = self
-            .last
-            .is_some_and(|report| report.serving && report.append == Append::HoldsLock);
+    fn holds_lock(&self) -> bool {
+        self.last
+            .is_some_and(|report| report.serving && report.append == Append::HoldsLock)
+    }
+
+    /// What one more tick without progress says.
+    fn count(&mut self) {
         let works = self.last.is_some_and(|report| {
             report.serving
                 && report.append != Append::WaitsForLock
                 && (report.queued > 0 || report.lag > 0)
         });
         if self.fresh {
-            self.lock_held += u32::from(holds);
+            self.lock_held += u32::from(self.holds_lock());
             self.idle += u32::from(works);
         } else {
             self.silent += 1;
         }
         self.fresh = false;
-        if own.is_stuck(rules, holds) {
+    }
+
+    /// One more tick of its life, seen by a watcher that is as `own` says.
+    pub(super) fn judge(&mut self, rules: &Rules, own: &Own) -> Verdict {
+        if self.draining {
+            // It ends by itself, unless it hangs: nobody else may be there to see to that.
+            self.silent = 0;
+            self.lock_held = 0;
+            self.idle = 0;
+            self.drains += 1;
+            self.fresh = false;
+        } else {
+            self.drains = 0;
+            self.count();
+        }
+        let holds = self.holds_lock();
+        #[cfg(test)]
+        let blind = rules.without == Without::OwnPath;
+        #[cfg(not(test))]
+        let blind = false;
+        if !blind && own.is_stuck(rules, holds) {
             self.clear();
             return Verdict::Fine;
         }
@@ -122,6 +143,8 @@ impl Running {
             format!("held the lock for {:?}", TICK * self.lock_held)
         } else if self.idle >= rules.idle_ticks {
             format!("has work and applied nothing for {:?}", TICK * self.idle)
+        } else if self.drains >= rules.drain_ticks {
+            format!("asked to stop {:?} ago", TICK * self.drains)
         } else if self.silent > 2 || self.lock_held > 2 || self.idle > 2 {
             let probe = !self.probing;
             self.probing = true;
@@ -130,7 +153,7 @@ impl Running {
             self.clear_probe();
             return Verdict::Fine;
         };
-        if self.probed {
+        if self.probed || blind {
             return Verdict::Hung(why);
         }
         // The disk is slow for everybody, as far as the watcher can tell.
@@ -149,6 +172,7 @@ impl Running {
         self.silent = 0;
         self.lock_held = 0;
         self.idle = 0;
+        self.drains = 0;
         self.clear_probe();
     }
 
@@ -160,11 +184,11 @@ impl Running {
 
 /// How the watcher's own stages come through: the last report and for how many ticks each stage
 /// has stood still.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Own {
-    last: Option<Report>,
-    appender: u32,
-    applier: u32,
+    pub(super) last: Option<Report>,
+    pub(super) appender: u32,
+    pub(super) applier: u32,
 }
 
 impl Own {

@@ -318,7 +318,7 @@ fn a_draining_process_is_left_alone() {
     bench.report.serving = false;
     bench.ticks(1);
     bench.answers = false;
-    assert_eq!(bench.ticks(200), []);
+    assert_eq!(bench.ticks(98), []);
     assert_eq!(bench.machine.condition(), Condition::Draining);
     // Its file says so even when no answer did.
     let mut bench = Bench::served_for(3_000);
@@ -329,7 +329,12 @@ fn a_draining_process_is_left_alone() {
         old: false,
         draining: true,
     });
-    assert_eq!(bench.ticks(200), []);
+    assert_eq!(bench.ticks(99), []);
+    // It should have ended by itself long ago: then it hangs, and stays stopped all the same.
+    assert_eq!(kills(&bench.ticks(2)), 1);
+    assert_eq!(bench.exits(true), []);
+    assert_eq!(bench.machine.condition(), Condition::Stopped);
+    assert_eq!(bench.ticks(100), []);
 }
 
 #[test]
@@ -443,4 +448,52 @@ fn an_answer_or_exit_of_an_earlier_process_changes_nothing() {
     };
     assert_eq!(bench.event(Event::Exited { pid: 99, exit }), []);
     assert_eq!(kills(&bench.ticks(1)), 1);
+}
+
+#[test]
+fn a_slave_that_comes_back_leaves_a_master_alone_that_was_asked_to_stop_meanwhile() {
+    let mut bench = Bench::new(true);
+    // It was asked after this watcher had begun and before it looked for the first time.
+    assert_eq!(bench.event(Event::Free(Last::Asked(3))), []);
+    assert_eq!(bench.machine.condition(), Condition::Stopped);
+    // One that is started anew undoes the stop that was before, and no later one.
+    for (stopped, starts) in [(3, 1), (4, 0)] {
+        let mut bench = Bench::new(true);
+        bench.machine = bench.machine.undoing(Last::Asked(3));
+        let acts = bench.event(Event::Free(Last::Asked(stopped)));
+        assert_eq!(acts.len(), starts, "{acts:?}");
+    }
+}
+
+#[test]
+fn a_watcher_that_wakes_up_judges_nobody_before_it_has_heard_what_was_said_meanwhile() {
+    let mut bench = Bench::served_for(3_000);
+    bench.answers = false;
+    assert_eq!(bench.ticks(9), []);
+    // Stopped itself, while the other one goes on; its answer is still in the socket.
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.ticks(1), []);
+    bench.answers = true;
+    assert_eq!(bench.ticks(100), []);
+    assert_eq!(bench.machine.condition(), Condition::Serving);
+}
+
+#[test]
+fn one_that_holds_its_lock_and_never_says_who_it_is_is_killed() {
+    let mut bench = Bench::new(false);
+    bench.event(Event::Opens { pid: PID });
+    bench.answers = false;
+    assert_eq!(bench.machine.condition(), Condition::Starting);
+    assert_eq!(bench.ticks(599), []);
+    assert_eq!(kills(&bench.ticks(1)), 1);
+    bench.dies();
+    assert_eq!(bench.machine.condition(), Condition::Restarting);
+}
+
+#[test]
+fn a_start_that_found_a_living_one_which_is_gone_is_tried_again() {
+    let mut bench = Bench::new(true);
+    assert_eq!(bench.event(Event::Free(Last::Nobody)).len(), 1);
+    assert_eq!(bench.event(Event::Vanished), []);
+    assert_eq!(bench.ticks(3), [Action::Start { restarts: 1 }]);
 }
