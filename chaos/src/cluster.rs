@@ -203,7 +203,9 @@ impl Drop for Cluster {
         while nobody < LOOKS {
             let left = self.serving();
             nobody = if left.is_empty() { nobody + 1 } else { 0 };
-            left.iter().for_each(|id| drop(signal(id, Signal::KILL)));
+            for id in &left {
+                drop(signal(id, Signal::KILL));
+            }
             std::thread::yield_now();
         }
     }
@@ -245,17 +247,15 @@ async fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result
             }
         });
     }
-    match line.trim_end().strip_prefix("router ") {
-        Some(url) => Ok((up, url.to_owned())),
-        None => {
-            let log = std::fs::read_to_string(up_log_path(data)).unwrap_or_default();
-            let last = log.lines().last().unwrap_or_default();
-            Err(Failure(format!(
-                "`up` said {line:?} where the address of the router belongs; its last words: {}",
-                last.escape_debug()
-            )))
-        }
+    if let Some(url) = line.trim_end().strip_prefix("router ") {
+        return Ok((up, url.to_owned()));
     }
+    let log = std::fs::read_to_string(up_log_path(data)).unwrap_or_default();
+    let last = log.lines().last().unwrap_or_default();
+    Err(Failure(format!(
+        "`up` said {line:?} where the address of the router belongs; its last words: {}",
+        last.escape_debug()
+    )))
 }
 
 fn up_log_path(data: &Path) -> PathBuf {

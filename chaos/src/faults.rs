@@ -274,11 +274,11 @@ impl Stage {
             let why = match servers {
                 Err(e) => e.to_string(),
                 Ok(servers) => {
-                    let serves = |server: &&sns_client::Server| {
+                    let is_back = |server: &&sns_client::Server| {
                         let replaced = old.iter().all(|it| it.pid != server.pid);
                         server.state == ServerState::Serving && replaced
                     };
-                    let number = servers.iter().filter(serves).count();
+                    let number = servers.iter().filter(is_back).count();
                     let router = self.cluster.router();
                     let replaced = router.is_some_and(|it| !old.contains(&it));
                     if number == nodes && replaced {

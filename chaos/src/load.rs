@@ -109,9 +109,9 @@ impl Load {
                 .map(|next| user((number * WATCHED + next) % plan.clients));
             let watched = followees.chain([MARKER.to_owned()]).collect();
             let halt = CancellationToken::new();
-            let watcher = Watcher::open(plan.clients + number, client, watched, shared.clone());
-            let watcher = watcher.await?;
-            watchers.push((halt.clone(), tokio::spawn(watcher.run(halt))));
+            let opened = Watcher::open(plan.clients + number, client, watched, shared.clone());
+            let run = opened.await?.run(halt.clone());
+            watchers.push((halt, tokio::spawn(run)));
         }
         let every = match plan.rate {
             0 => Duration::ZERO,

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: args::Run) -> Result<Outcome> {
     let place = Place::new(&args)?;
     let ran = Running::start(&args, seed, &place, &progress).await;
     let history = match ran {
-        Ok(running) => running.to_the_end(&args, &progress).await,
+        Ok(running) => running.finish(&args, &progress).await,
         Err(e) => Err(e),
     };
     let history = match history {
@@ -201,7 +201,7 @@ impl Running {
         })
     }
 
-    async fn to_the_end(mut self, args: &args::Run, progress: &Progress) -> Result<History> {
+    async fn finish(mut self, args: &args::Run, progress: &Progress) -> Result<History> {
         let faults = self.hurt(args, progress).await?;
         progress.stage("waiting for the timelines");
         let (mut ops, streams) = self.load.finish().await?;
@@ -277,12 +277,11 @@ fn names(kinds: &Kinds) -> Vec<String> {
 
 /// The server program that is tested.
 fn server_program(args: &args::Run) -> Result<PathBuf> {
-    let program = match &args.server {
-        Some(program) => program.clone(),
-        None => {
-            let own = std::env::current_exe().doing("find this program")?;
-            own.with_file_name("sns-server")
-        }
+    let program = if let Some(program) = &args.server {
+        program.clone()
+    } else {
+        let own = std::env::current_exe().doing("find this program")?;
+        own.with_file_name("sns-server")
     };
     if program.is_file() {
         return Ok(program);

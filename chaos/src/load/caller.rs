@@ -138,10 +138,10 @@ impl Caller {
         let Some(followee) = self.others.choose(&mut self.rng).cloned() else {
             return self.post().await;
         };
-        let followed = self.followed.contains(&followee);
+        let already = self.followed.contains(&followee);
         // Now and then what makes no sense, to be refused.
         let senseless = self.rng.random_ratio(1, 20);
-        let (call, outcome) = if followed == senseless {
+        let (call, outcome) = if already == senseless {
             let outcome = self.client.follow(followee.clone()).await;
             if outcome.is_ok() {
                 self.followed.insert(followee.clone());
