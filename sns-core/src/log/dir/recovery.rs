@@ -209,7 +209,9 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
     sync_dir(shared)?;
     let end = tip.position.next - 1;
     debug_assert!(end + 1 >= last.first && end >= shared.commit.known());
-    if recorded != Some(end) {
+    if recorded == Some(end) && !shared.commit.is_lost() {
+        shared.commit.sync_is_due();
+    } else {
         shared
             .commit
             .set(chain.id, end)
