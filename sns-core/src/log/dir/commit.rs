@@ -132,6 +132,9 @@ impl Commit {
         } else {
             index.max(self.learn(current))
         };
+        if options.lacks(Step::LearnFromCommit) {
+            self.learn(new);
+        }
         if new != current {
             write_full(&*file, &encode(MAGIC, id, new), 0)?;
             self.unsynced.store(true, Ordering::Release);
@@ -141,8 +144,11 @@ impl Commit {
     }
 
     /// Writes the record whatever stood there. Under the lock only, as the end of an Open.
-    pub(super) fn set(&self, id: LogId, index: u64) -> io::Result<()> {
+    pub(super) fn set(&self, options: &DirLogOptions, id: LogId, index: u64) -> io::Result<()> {
         let new = index.max(self.known());
+        if options.lacks(Step::LearnFromCommit) {
+            self.learn(new);
+        }
         let file = self.file()?;
         if self.is_lost() {
             // Writing in place does not mend what a failed sync has lost; cutting does. Who reads

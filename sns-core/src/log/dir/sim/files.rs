@@ -67,6 +67,11 @@ impl Files {
         self.0.state().fail_sync = Some(errno);
     }
 
+    /// The next write to a segment fails with this number, and writes nothing.
+    pub fn fail_next_write(&self, errno: i32) {
+        self.0.state().fail_write = Some(errno);
+    }
+
     /// The power is cut: of what was not synced, the seed says what is on the disk.
     pub fn cut_power(&self, seed: u64) {
         let mut state = self.0.state();

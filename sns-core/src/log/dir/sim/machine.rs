@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::super::disk::{Access, Disk, DiskFile, Identity};
-use super::super::trim;
+use super::super::{segment, trim};
 use super::inode::Inode;
 use super::world::{CALLS_MAX, Fault, State, World};
 
@@ -209,6 +209,10 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut state = self.machine.turn(b'w', self.inode as u64, offset)?;
+        let is_segment = offset >= segment::HEADER;
+        if let Some(code) = state.fail_write.take_if(|_| is_segment) {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let calm = state.calm;
         let some = |state: &mut State| state.random.below(bytes.len() as u64 + 1) as usize;
         let rates = state.rates;

@@ -84,6 +84,8 @@ pub(super) struct State {
     pub(super) order: Option<Order>,
     /// The next sync fails with this number.
     pub(super) fail_sync: Option<i32>,
+    /// The next write of a frame fails with this number.
+    pub(super) fail_write: Option<i32>,
     /// Which kinds of calls an order has hit.
     pub(super) struck: Vec<u8>,
     pub(super) current: usize,
@@ -325,6 +327,7 @@ impl World {
                 alone: false,
                 order: None,
                 fail_sync: None,
+                fail_write: None,
                 struck: Vec::new(),
                 current: 0,
                 processes: (0..processes).map(|_| Process::default()).collect(),
