@@ -1,7 +1,7 @@
 //! Whichever call of the disk fails, and however: what was acknowledged is there, what was refused
 //! is not, sound data is not called damaged, and writing goes on.
 //!
-//! `SNS_NTH_SEEDS=N` cuts the power in N ways after each run.
+//! `SNS_NTH_SEEDS=N` cuts the power in N ways after each run; `SNS_NTH_PAIRS=N` lets N pairs fail.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ const EINTR: i32 = 4;
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-fn run(calls: u64, times: u64, fault: Fault, aftermath: Aftermath) -> Struck {
-    fail_nth(calls, times, fault, aftermath).unwrap_or_else(|violation| {
-        panic!("{fault:?}, {times} times after {calls} calls, then {aftermath:?}: {violation}")
+fn run(faults: &[(u64, u64, Fault)], aftermath: Aftermath) -> Struck {
+    fail_nth(faults, aftermath).unwrap_or_else(|violation| {
+        panic!("(calls before, times, fault) {faults:?}, then {aftermath:?}: {violation}")
     })
 }
 
@@ -39,14 +39,14 @@ fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_refused_is_ther
     let (mut refused, mut unknown) = (0, 0);
     let mut kinds: BTreeMap<char, u64> = BTreeMap::new();
     // Without a fault nothing is refused; so many calls there are.
-    let calm = run(0, 0, Fault::Short, Aftermath::GoOn);
+    let calm = run(&[], Aftermath::GoOn);
     assert_eq!((calm.refused, calm.unknown), (0, 0));
     for (fault, times) in faults {
         for calls in 0..calm.calls {
             let mut aftermaths = vec![Aftermath::GoOn, Aftermath::Kill, Aftermath::Evict];
             aftermaths.extend((0..seeds).map(|seed| Aftermath::PowerCut(seed * 10_007 + calls)));
             for aftermath in aftermaths {
-                let one = run(calls, times, fault, aftermath);
+                let one = run(&[(calls, times, fault)], aftermath);
                 runs += 1;
                 failed += one.struck.len() as u64;
                 refused += one.refused;
@@ -64,6 +64,47 @@ fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_refused_is_ther
     // Every call there is was among them: cuts, syncs, renames, locks and all.
     let all: String = kinds.keys().collect();
     assert_eq!(all, "DILRUdilnorstuw");
+}
+
+#[test]
+fn whichever_two_calls_fail_it_is_the_same() {
+    let pairs = std::env::var("SNS_NTH_PAIRS").map_or(4_000, |n| n.parse().expect("a number"));
+    let calls = run(&[], Aftermath::GoOn).calls;
+    // splitmix64
+    let mut state = 7_u64;
+    let mut below = |bound: u64| {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % bound
+    };
+    for _ in 0..pairs {
+        let mut fault = || match below(6) {
+            0 => (0, 1, Fault::Short),
+            1 => (0, 1, Fault::Torn(ENOSPC)),
+            2 => (0, 1 + below(3), Fault::Errno(ENOSPC)),
+            3 => (0, 1, Fault::Errno(EINTR)),
+            _ => (0, 1 + below(3), Fault::Errno(EIO)),
+        };
+        let (mut one, mut two) = (fault(), fault());
+        one.0 = below(calls);
+        // Often the second hits what mends the first.
+        two.0 = one.0
+            + one.1
+            + if below(2) == 0 {
+                below(25)
+            } else {
+                below(calls)
+            };
+        let aftermath = match below(4) {
+            0 => Aftermath::GoOn,
+            1 => Aftermath::Kill,
+            2 => Aftermath::Evict,
+            _ => Aftermath::PowerCut(below(1 << 40)),
+        };
+        run(&[one, two], aftermath);
+    }
 }
 
 #[test]

@@ -154,24 +154,21 @@ impl Run {
     }
 }
 
-/// Runs the workload with `times` calls failing after the first `calls`, then the aftermath, and
-/// opens the log twice.
+/// Runs the workload, with some calls failing; then the aftermath; and opens the log twice. Of each
+/// fault: how many calls come before it, and how many it hits.
 ///
 /// # Errors
 /// What does not hold, in words.
-pub fn fail_nth(
-    calls: u64,
-    times: u64,
-    fault: Fault,
-    aftermath: Aftermath,
-) -> Result<Struck, String> {
+pub fn fail_nth(faults: &[(u64, u64, Fault)], aftermath: Aftermath) -> Result<Struck, String> {
     let mut run = Run {
         files: Files::default(),
         count: 0,
         unknown: 0,
         refused: 0,
     };
-    run.files.world().state().order(calls, times, fault);
+    for &(calls, times, fault) in faults {
+        run.files.world().state().order(calls, times, fault);
+    }
     let (a, b) = run.workload();
     let made = {
         let mut state = run.files.world().state();

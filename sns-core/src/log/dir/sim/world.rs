@@ -81,7 +81,7 @@ pub(super) struct State {
     pub(super) rates: Rates,
     /// One thread does everything: nobody hands on a baton.
     pub(super) alone: bool,
-    pub(super) order: Option<Order>,
+    pub(super) orders: Vec<Order>,
     /// The next sync fails with this number.
     pub(super) fail_sync: Option<i32>,
     /// The next write of a frame fails with this number.
@@ -130,19 +130,18 @@ impl State {
     /// Lets `times` calls fail from now on, after `calls` that do not.
     pub(super) fn order(&mut self, calls: u64, times: u64, fault: Fault) {
         let from = self.calls + calls + 1;
-        self.order = Some(Order { from, times, fault });
+        self.orders.push(Order { from, times, fault });
     }
 
     /// What was ordered is over.
     pub(super) fn obey_no_more(&mut self) {
-        self.order = None;
+        self.orders.clear();
     }
 
     /// What was ordered for this call.
     pub(super) fn ordered(&self) -> Option<Fault> {
-        let order = self.order?;
-        let due = order.from..order.from + order.times;
-        due.contains(&self.calls).then_some(order.fault)
+        let due = |order: &&Order| (order.from..order.from + order.times).contains(&self.calls);
+        self.orders.iter().find(due).map(|order| order.fault)
     }
 
     /// A read or a write of `length` bytes: how many of them it does.
@@ -325,7 +324,7 @@ impl World {
                 random: Random::new(seed),
                 rates,
                 alone: false,
-                order: None,
+                orders: Vec::new(),
                 fail_sync: None,
                 fail_write: None,
                 struck: Vec::new(),
