@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use crate::sns::Sns;
 use crate::view;
 use crate::view::apply::Rules;
+use crate::view::seams::Seams;
 
 /// How long [`SnsBuilder::open`] waits for the log to be applied, piece by piece.
 const CATCH_UP_PIECE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -34,6 +35,7 @@ pub struct SnsBuilder {
     tiny_cache: Option<usize>,
     scrub_rest: Option<u32>,
     check_bytes: Option<u64>,
+    seams: Seams,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,7 @@ impl SnsBuilder {
             tiny_cache: None,
             scrub_rest: None,
             check_bytes: None,
+            seams: Seams::default(),
         }
     }
 
@@ -120,6 +123,21 @@ impl SnsBuilder {
         self
     }
 
+    /// Leaves one check of the view out, to prove that tests notice.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn without(mut self, check: Option<view::seams::Check>) -> Self {
+        self.seams.without = check;
+        self
+    }
+
+    /// Calls `look` with the directory of the view between any two steps in which a batch is
+    /// written: what stands there is what a kill would leave.
+    #[cfg(any(test, feature = "test-util"))]
+    pub fn between_writes(mut self, look: impl Fn(&Path) + Send + Sync + 'static) -> Self {
+        self.seams.between = Some(Arc::new(look));
+        self
+    }
+
     /// Opens it.
     ///
     /// # Errors
@@ -134,6 +152,7 @@ impl SnsBuilder {
             rules: self.rules,
             scrub_rest: self.scrub_rest.unwrap_or(defaults.scrub_rest),
             check_bytes: self.check_bytes.unwrap_or(defaults.check_bytes),
+            seams: self.seams,
             ..defaults
         };
         let (log, files, node, parts): (Arc<dyn Log>, _, _, _) = match self.place {

@@ -11,6 +11,7 @@ pub(crate) mod pages;
 mod posts;
 mod redo;
 mod scrub;
+pub(crate) mod seams;
 pub(crate) mod snapshot;
 mod store;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use self::keys::KEY_BYTES;
 pub(crate) use self::keys::UserNo;
 use self::keys::meta::{FORMAT, Meta};
 use self::memory::{Memory, Miss};
+use self::seams::Seams;
 use self::store::Store;
 use self::writer::Writer;
 use crate::command::{Entry, Intent};
@@ -122,6 +124,7 @@ pub(crate) struct Options {
     pub(crate) check_bytes: u64,
     /// Idle steps of the writer between two rounds of the scrub.
     pub(crate) scrub_rest: u32,
+    pub(crate) seams: Seams,
 }
 
 impl Default for Options {
@@ -132,6 +135,7 @@ impl Default for Options {
             check: false,
             check_bytes: CHECK_BYTES,
             scrub_rest: scrub::REST_STEPS,
+            seams: Seams::default(),
         }
     }
 }
@@ -153,7 +157,7 @@ impl View {
     /// # Errors
     /// `Full`: try again when there is room. All others: delete and rebuild it.
     pub(crate) fn open(dir: &Path, log_id: LogId, options: &Options) -> Result<Self, Error> {
-        Self::over(Store::open(dir)?, log_id, options)
+        Self::over(Store::open(dir, options.seams.clone())?, log_id, options)
     }
 
     /// Makes a view from a snapshot of the log `log_id`; there is none in `dir` yet.
@@ -166,7 +170,7 @@ impl View {
         log_id: LogId,
         options: &Options,
     ) -> Result<Self, Error> {
-        let store = Store::open(dir)?;
+        let store = Store::open(dir, options.seams.clone())?;
         snapshot::load(snapshot, log_id, &store)?;
         Self::over(store, log_id, options)
     }

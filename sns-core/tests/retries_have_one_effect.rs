@@ -6,12 +6,14 @@
     reason = "this is test code"
 )]
 
+#[path = "support/checks.rs"]
+mod checks;
 #[path = "support/feed.rs"]
 mod feed;
 
 use feed::{Draw, PATIENCE, all_posts};
 use sns_core::log::memory::MemoryLog;
-use sns_core::{Reason, RequestId, Seq, Sns};
+use sns_core::{Reason, RequestId, Sns};
 
 #[test]
 fn a_retry_on_any_replica_has_the_first_outcome_refusals_too() {
@@ -87,46 +89,5 @@ fn attempts_under_way_at_once_have_one_effect() {
 
 #[test]
 fn a_retry_past_the_memory_is_refused_as_expired_and_never_takes_effect_twice() {
-    let mut draw = Draw::new();
-    for remembered in [1, 2, 10, 300] {
-        let dir = tempfile::tempdir().unwrap();
-        let open = || {
-            let builder = Sns::builder(dir.path()).node("a").tiny_cache(20_000);
-            builder.remembered_requests(remembered).open().unwrap()
-        };
-        let mut sns = open();
-        let user = sns.user("user").unwrap();
-        let mut requests: Vec<(RequestId, Seq, String, Seq)> = Vec::new();
-        for n in 0..700_u64 {
-            let (id, seen, text) = (RequestId::random(), sns.applied(), format!("{n}"));
-            let write = sns.write().request_id(id).seen(seen);
-            let post = write.post(&user, &text).wait().unwrap();
-            requests.push((id, seen, text, post.id));
-            if draw.below(3) == 0 {
-                let back = draw.below(requests.len() as u64).min(draw.below(500));
-                let at = requests.len() - 1 - usize::try_from(back).unwrap();
-                let (id, seen, text, first) = &requests[at];
-                let write = sns.write().request_id(*id).seen(*seen);
-                match write.post(&user, text).wait() {
-                    Ok(post) => {
-                        assert_eq!(post.id, *first);
-                        assert!(back < remembered);
-                    }
-                    Err(error) => {
-                        assert_eq!(error.reason(), Reason::RequestExpired);
-                        assert!(back >= remembered, "{back} of {remembered}");
-                    }
-                }
-            }
-            if draw.below(200) == 0 {
-                drop(sns);
-                sns = open();
-            }
-        }
-        assert_eq!(all_posts(&sns, &user).len(), 700);
-        let digest = sns.status().digest;
-        drop(sns);
-        std::fs::remove_dir_all(dir.path().join("nodes/a/view")).unwrap();
-        assert_eq!(open().status().digest, digest);
-    }
+    checks::retries_have_one_effect(&mut Draw::new(), None);
 }

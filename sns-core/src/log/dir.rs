@@ -308,15 +308,20 @@ impl DirLog {
 
     /// A `commit` that stays bad is written anew by going through Open.
     fn repair_commit(&self) -> Result<u64, Error> {
-        let shared = &*self.shared;
-        if !shared.options.read_only {
-            let mut writer = self.writer.lock();
-            shared.set_broken();
-            let held = writer.hold(shared);
-            shared.enter(AppendPhase::Idle);
-            drop(held?);
+        if !self.shared.options.read_only {
+            self.open_again()?;
         }
-        Ok(shared.commit.known())
+        Ok(self.shared.commit.known())
+    }
+
+    /// Goes through Open.
+    fn open_again(&self) -> Result<(), Error> {
+        let shared = &*self.shared;
+        let mut writer = self.writer.lock();
+        shared.set_broken();
+        let held = writer.hold(shared);
+        shared.enter(AppendPhase::Idle);
+        held.map(drop)
     }
 
     /// What a reader sees that keeps no rule, for tests.
@@ -470,6 +475,10 @@ impl Log for DirLog {
     fn close(&self) -> Result<(), Error> {
         if self.shared.options.read_only {
             return Ok(());
+        }
+        if self.shared.commit.is_lost() {
+            // A second sync of the same bytes would say that all is well.
+            self.open_again()?;
         }
         let disk = &*self.shared.disk;
         self.shared

@@ -13,6 +13,7 @@ use super::keys::request::{self, Request, Requests};
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, Stored, UserNo, Value};
 use super::memory::{Memory, Miss};
+use super::seams::Check;
 use super::{Error, Store, digest, edges, posts};
 use crate::command::{Command, Intent};
 use crate::error::Reason;
@@ -118,7 +119,9 @@ impl Apply<'_> {
             return done(outcome);
         };
         let content = command.content_hash();
-        if let Some(ordinal) = self.memory.request(user_no, id) {
+        if let Some(ordinal) = self.memory.request(user_no, id)
+            && !self.store.lacks(Check::RequestId)
+        {
             let first = self.remembered(ordinal)?;
             if first.content == content {
                 return Ok(Applied {
@@ -128,7 +131,8 @@ impl Apply<'_> {
             }
             return done(Outcome::refused(Reason::RequestIdReused));
         }
-        if command.seen < self.memory.meta.requests_since {
+        let forgotten = command.seen < self.memory.meta.requests_since;
+        if forgotten && !self.store.lacks(Check::Seen) {
             return done(Outcome::refused(Reason::RequestExpired));
         }
         let outcome = self.intent(seq, Some(user_no), &command.intent)?;
@@ -381,7 +385,9 @@ impl Apply<'_> {
         }
         let meta = &mut self.memory.meta;
         meta.requests.1 = next + 1;
-        meta.digest = meta.digest.wrapping_add(digest::request(&new));
+        if !self.store.lacks(Check::RequestsInDigest) {
+            meta.digest = meta.digest.wrapping_add(digest::request(&new));
+        }
         self.memory.remember(new.user, new.id, next);
         let chunk: &mut Requests = self.changed(key);
         chunk.requests.push(new);
@@ -408,7 +414,9 @@ impl Apply<'_> {
         let meta = &mut self.memory.meta;
         meta.requests.0 = first + 1;
         meta.requests_since = since;
-        meta.digest = meta.digest.wrapping_sub(digest::request(&oldest));
+        if !self.store.lacks(Check::RequestsInDigest) {
+            meta.digest = meta.digest.wrapping_sub(digest::request(&oldest));
+        }
         Ok(())
     }
 

@@ -233,7 +233,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             Self {
                 memory: Memory::new(Meta::new(LogId(1)), usize::MAX),
-                store: Store::open(dir.path()).unwrap(),
+                store: Store::open(dir.path(), crate::view::seams::Seams::default()).unwrap(),
                 _dir: dir,
             }
         }

@@ -345,7 +345,7 @@ mod tests {
         println!("seed {seed}");
         let mut draw = Draw(seed);
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path(), crate::view::seams::Seams::default()).unwrap();
         let mut memory = Memory::new(Meta::new(LogId(1)), usize::MAX);
         memory.load(&store, &[post::author_key(AUTHOR)]).unwrap();
         let mut model = BTreeSet::new();

@@ -14,6 +14,7 @@ use super::keys::meta::{self, Meta};
 use super::keys::{Key, Stored as _, Value, request};
 use super::memory::{Batch, Memory};
 use super::redo::{self, Redo};
+use super::seams::{Check, Seams};
 use super::{Error, codec};
 use crate::limits::{BATCH_BYTES, BATCH_KEYS};
 use crate::seq::Seq;
@@ -35,6 +36,7 @@ type RawPair = (Vec<u8>, Vec<u8>);
 pub(crate) struct Store {
     handle: Arc<Handle>,
     dir: Arc<PathBuf>,
+    seams: Seams,
 }
 
 /// The open database.
@@ -98,7 +100,7 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
 
 impl Store {
     /// Opens or makes the database in `dir`.
-    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(dir: &Path, seams: Seams) -> Result<Self, Error> {
         let deadline = Instant::now() + LOCK_WAIT;
         let db = loop {
             let opened = guarded(|| {
@@ -124,6 +126,7 @@ impl Store {
         let store = Self {
             handle: Arc::new(handle),
             dir: Arc::new(dir.to_owned()),
+            seams,
         };
         store.finish_redo()?;
         Ok(store)
@@ -131,7 +134,8 @@ impl Store {
 
     /// Carries out what a process that died left half done.
     fn finish_redo(&self) -> Result<(), Error> {
-        let Some(redo) = redo::read(&self.dir)? else {
+        let redo = redo::read(&self.dir)?;
+        let Some(redo) = redo.filter(|_| !self.lacks(Check::Redo)) else {
             return redo::remove(&self.dir);
         };
         let at = self.meta()?.map_or(Seq::ZERO, |meta| meta.applied);
@@ -203,7 +207,9 @@ impl Store {
             pairs.push((key.to_bytes(), value.encode(*key)?));
         }
         // Last: with it, sled has all of the batch.
-        pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));
+        if !self.lacks(Check::SeqOfBatch) || self.meta()?.is_none() {
+            pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));
+        }
         if pairs.len() <= BATCH_KEYS && batch.bytes <= BATCH_BYTES {
             return self.write_pairs(pairs);
         }
@@ -216,9 +222,26 @@ impl Store {
             pairs,
         };
         redo::write(&self.dir, &redo)?;
+        self.look()?;
         self.write_pairs(redo.pairs)?;
         self.flush()?;
-        redo::remove(&self.dir)
+        redo::remove(&self.dir)?;
+        self.look()
+    }
+
+    /// Whether a test left `check` out.
+    pub(super) fn lacks(&self, check: Check) -> bool {
+        self.seams.lacks(check)
+    }
+
+    /// Lets a test look at the files: as a kill leaves them now, and once more when the kernel has
+    /// all of it.
+    fn look(&self) -> Result<(), Error> {
+        if self.seams.look(&self.dir) {
+            self.flush()?;
+            self.seams.look(&self.dir);
+        }
+        Ok(())
     }
 
     /// Writes pairs in order, in batches that are small enough for sled.
@@ -229,6 +252,7 @@ impl Store {
             if keys == BATCH_KEYS || (keys > 0 && bytes + size > BATCH_BYTES) {
                 let full = std::mem::take(&mut changes);
                 self.with(|db| Ok(db.apply_batch(full)?))?;
+                self.look()?;
                 (keys, bytes) = (0, 0);
             }
             (keys, bytes) = (keys + 1, bytes + size);
@@ -237,7 +261,8 @@ impl Store {
                 None => changes.remove(&key),
             }
         }
-        self.with(|db| Ok(db.apply_batch(changes)?))
+        self.with(|db| Ok(db.apply_batch(changes)?))?;
+        self.look()
     }
 
     /// Writes raw pairs, as a snapshot holds them.

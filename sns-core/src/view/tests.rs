@@ -147,7 +147,7 @@ fn stored(view: &View) -> Pairs {
 
 /// What a process leaves behind that is killed once `batches` batches of the log are in sled.
 fn killed_after(dir: &Path, log: &[Entry], batches: usize) -> bool {
-    let store = Store::open(dir).unwrap();
+    let store = Store::open(dir, Seams::default()).unwrap();
     let meta = Meta::new(LOG);
     let mut memory = Memory::new(meta, usize::MAX);
     let mut written = 0;
@@ -261,7 +261,7 @@ fn a_half_loaded_snapshot_is_not_taken_for_an_empty_view() {
     let view = some_view(dir.path(), &options());
     let pairs = stored(&view);
     // Loading writes where it stands last; this process was killed before.
-    let store = Store::open(other.path()).unwrap();
+    let store = Store::open(other.path(), Seams::default()).unwrap();
     let meta = keys::meta::KEY.to_vec();
     let half = pairs.into_iter().filter(|(key, _)| *key != meta).take(9);
     store.write_raw(half).unwrap();

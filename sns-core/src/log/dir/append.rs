@@ -197,7 +197,12 @@ impl Writer {
             let room = std::mem::take(&mut self.room);
             let tip = self.open_tip()?;
             let reading = |e| failed(disk, "reading", &segment::name(tip.first), e);
-            let mut walker = Walker::new(tip.sure, 4096, room);
+            let from = if shared.options.lacks(Step::TrueEndFromCommit) {
+                tip.position
+            } else {
+                tip.sure
+            };
+            let mut walker = Walker::new(from, 4096, room);
             let end = loop {
                 match walker.next(&*tip.file, seal).map_err(reading)? {
                     Walked::Frame(frame) if recorded.is_some_and(|sure| frame.index <= sure) => {

@@ -43,6 +43,12 @@ pub(super) fn decode(magic: [u8; 8], bytes: &[u8]) -> Option<(LogId, u64)> {
     Some((LogId(u128::from_le_bytes(id)), u64_at(bytes, 24)))
 }
 
+/// What the bytes of `commit` declare durable, for the simulated disk.
+#[cfg(any(test, feature = "test-util"))]
+pub(super) fn declared(bytes: &[u8]) -> Option<u64> {
+    decode(MAGIC, bytes).map(|(_, index)| index)
+}
+
 /// Reads a record; `None` when it stays bad.
 pub(super) fn read(disk: &dyn Disk, file: &dyn DiskFile) -> io::Result<Option<(LogId, u64)>> {
     let mut bytes = [0; LEN];
@@ -64,6 +70,9 @@ pub(super) struct Commit {
     known: AtomicU64,
     /// Raised since the last sync.
     unsynced: AtomicBool,
+    /// A sync failed: what the page cache shows may not be on the disk, and a later sync would say
+    /// that all is well. Open writes it anew.
+    lost: AtomicBool,
 }
 
 impl Commit {
@@ -123,6 +132,9 @@ impl Commit {
         } else {
             index.max(self.learn(current))
         };
+        if options.lacks(Step::LearnFromCommit) {
+            self.learn(new);
+        }
         if new != current {
             write_full(&*file, &encode(MAGIC, id, new), 0)?;
             self.unsynced.store(true, Ordering::Release);
@@ -132,13 +144,33 @@ impl Commit {
     }
 
     /// Writes the record whatever stood there. Under the lock only, as the end of an Open.
-    pub(super) fn set(&self, id: LogId, index: u64) -> io::Result<()> {
+    pub(super) fn set(&self, options: &DirLogOptions, id: LogId, index: u64) -> io::Result<()> {
         let new = index.max(self.known());
-        write_full(&*self.file()?, &encode(MAGIC, id, new), 0)?;
-        self.unsynced.store(true, Ordering::Release);
+        if options.lacks(Step::LearnFromCommit) {
+            self.learn(new);
+        }
+        let file = self.file()?;
+        if self.is_lost() {
+            // Writing in place does not mend what a failed sync has lost; cutting does. Who reads
+            // meanwhile reads again, or counts it as absent.
+            file.set_len(0)?;
+        }
+        write_full(&*file, &encode(MAGIC, id, new), 0)?;
+        self.lost.store(false, Ordering::Release);
+        self.sync_is_due();
         // Not before: what this process reads, all the others must be able to see.
         self.learn(new);
         Ok(())
+    }
+
+    /// Whether a sync failed since it was written.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Whoever wrote it may have died before it was synced.
+    pub(super) fn sync_is_due(&self) {
+        self.unsynced.store(true, Ordering::Release);
     }
 
     /// Whether there is something to sync.
@@ -149,7 +181,8 @@ impl Commit {
     /// Syncs the record if it was raised since the last time.
     pub(super) fn sync(&self) -> io::Result<()> {
         if self.unsynced.swap(false, Ordering::AcqRel) {
-            self.file()?.sync_data()?;
+            let synced = self.file().and_then(|file| file.sync_data());
+            return synced.inspect_err(|_| self.lost.store(true, Ordering::Release));
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::disk::{
     Access, DiskFile, Identity, process_start, read_full, uninterrupted, write_full,
 };
@@ -25,10 +27,13 @@ const STILL: Duration = Duration::from_secs(1);
 /// How often a waiting process looks whether anything moves.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// The open file, and which one it is.
+type Open = Option<(Arc<dyn DiskFile>, Identity)>;
+
 /// One handle's descriptor. It is never duplicated: a duplicate would share the lock.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: Option<(Arc<dyn DiskFile>, Identity)>,
+    file: Arc<Mutex<Open>>,
     note: [u8; NOTE],
 }
 
@@ -36,6 +41,8 @@ pub(super) struct Lock {
 #[derive(Debug)]
 pub(super) struct Held {
     file: Arc<dyn DiskFile>,
+    /// Where the handle keeps it, to be closed if it cannot be unlocked.
+    kept: Arc<Mutex<Open>>,
     /// The file was opened just now: the log goes through Open before anything else.
     pub(super) opened: bool,
 }
@@ -43,8 +50,10 @@ pub(super) struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Err(error) = uninterrupted(|| self.file.unlock()) {
-            // Cannot happen with a good descriptor; closing it gives the lock back too.
+            // Cannot happen with a good descriptor. Closing it gives the lock back too, and nobody
+            // else has it: without this, all others would wait for a process that does nothing.
             tracing::error!(%error, "the right to write could not be given back");
+            *self.kept.lock() = None;
         }
     }
 }
@@ -59,14 +68,14 @@ impl Lock {
         signature[..length].copy_from_slice(&words.as_bytes()[..length]);
         signature[NOTE - 1] = b'\n';
         Self {
-            file: None,
+            file: Arc::default(),
             note: signature,
         }
     }
 
     /// Closes the descriptor (rule R6).
     pub(super) fn close(&mut self) {
-        self.file = None;
+        *self.file.lock() = None;
     }
 
     /// Waits for the right to write, at most for the patience that was set.
@@ -75,8 +84,9 @@ impl Lock {
         let mut opened = false;
         // The file is never replaced by us; if somebody does it, the new one counts.
         for _ in 0..10 {
-            let (file, identity) = if let Some(open) = &self.file {
-                open.clone()
+            let known = self.file.lock().clone();
+            let (file, identity) = if let Some(open) = known {
+                open
             } else {
                 let open = || {
                     let file = disk.open(NAME, Access::Create)?;
@@ -85,10 +95,11 @@ impl Lock {
                 };
                 let open = open().map_err(|e| refused(disk, "opening", NAME, e))?;
                 opened = true;
-                self.file.insert(open).clone()
+                self.file.lock().insert(open).clone()
             };
             wait(shared, &*file, identity)?;
-            let held = Held { file, opened };
+            let kept = Arc::clone(&self.file);
+            let held = Held { file, kept, opened };
             shared.enter(AppendPhase::HoldsLock);
             let named = disk
                 .identity(NAME)
@@ -102,7 +113,7 @@ impl Lock {
                 "the lock file was replaced; it is never to be touched"
             );
             drop(held);
-            self.file = None;
+            self.close();
         }
         Err(Error::Unavailable(format!(
             "{} keeps being replaced",

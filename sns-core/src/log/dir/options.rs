@@ -224,11 +224,22 @@ pub enum Step {
     NeverRetrySync,
     /// R7: a valid frame behind a bad one declares it durable.
     FrameWitness,
+    /// R2: the true end is looked for from the last committed entry, never from where the writer
+    /// stood last.
+    TrueEndFromCommit,
+    /// R5: what is adopted is the same on the disk and in the page cache.
+    OpenAgrees,
+    /// R3, R4: the directory is synced before `commit` is made.
+    NamesBeforeCommit,
+    /// R10: the directory is synced before segments below the head are removed.
+    SyncBeforeLeftovers,
+    /// R8: an index counts as durable only once `commit` says so, for its writer too.
+    LearnFromCommit,
 }
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::CutTornRest,
         Self::CommitMaximum,
         Self::CommitBeforeSync,
@@ -243,5 +254,10 @@ impl Step {
         Self::OpenFromDisk,
         Self::NeverRetrySync,
         Self::FrameWitness,
+        Self::TrueEndFromCommit,
+        Self::OpenAgrees,
+        Self::NamesBeforeCommit,
+        Self::SyncBeforeLeftovers,
+        Self::LearnFromCommit,
     ];
 }

@@ -192,7 +192,7 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
         Some(chain) => chain,
         None => make(shared)?,
     };
-    if !chain.leftovers.is_empty() {
+    if !chain.leftovers.is_empty() && !shared.options.lacks(Step::SyncBeforeLeftovers) {
         // Who trimmed may have died before the name of `head` was durable.
         disk.sync_dir()
             .map_err(|e| refused(disk, "syncing", "", e))?;
@@ -209,10 +209,12 @@ pub(super) fn open(shared: &Shared) -> Result<Tip, Error> {
     sync_dir(shared)?;
     let end = tip.position.next - 1;
     debug_assert!(end + 1 >= last.first && end >= shared.commit.known());
-    if recorded != Some(end) {
+    if recorded == Some(end) && !shared.commit.is_lost() {
+        shared.commit.sync_is_due();
+    } else {
         shared
             .commit
-            .set(chain.id, end)
+            .set(&shared.options, chain.id, end)
             .map_err(|e| refused(disk, "writing", commit::NAME, e))?;
     }
     shared.head_is(chain.head);
@@ -269,7 +271,9 @@ fn open_commit(shared: &Shared, id: LogId) -> Result<Option<u64>, Error> {
     let file = match disk.open(commit::NAME, Access::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Its name is a witness that there was a segment: that one's name goes first.
-            sync_dir(shared)?;
+            if !shared.options.lacks(Step::NamesBeforeCommit) {
+                sync_dir(shared)?;
+            }
             disk.open(commit::NAME, Access::Create).map_err(opening)?
         }
         other => other.map_err(opening)?,
@@ -336,6 +340,9 @@ fn check_last(shared: &Shared, chain: &Chain, recorded: u64) -> Result<Tip, Erro
     // After a failed sync the page cache may show one entry and the disk another, whole one, left
     // from before: only where both agree is it the same for everybody.
     let agree = direct.as_ref().map_or(cached.len(), |direct| {
+        if shared.options.lacks(Step::OpenAgrees) {
+            return direct.len();
+        }
         let pairs = direct.iter().zip(&cached);
         pairs.take_while(|(disk, cache)| disk == cache).count()
     });

@@ -6,13 +6,15 @@
 //!
 //! What the machine does: kills at any call, also in the middle of a write; power cuts with any
 //! subset of unsynced sectors, lengths and names; failed syncs and failed write-backs, told once
-//! per descriptor, after which the page cache shows the lost bytes until they are evicted; full
-//! disks, short writes, interrupted calls; processes that sleep for long; and at the end, perhaps,
-//! a flipped bit.
+//! per descriptor, after which the page cache shows the lost bytes until they are evicted, those of
+//! `commit` too; syncs of the directory that fail; full disks, short writes, interrupted calls;
+//! processes that sleep for long; and at the end, perhaps, a flipped bit.
 //!
 //! What must hold: nothing acknowledged or read is ever lost or changed; what was refused is never
 //! there; nothing stands twice; a tail read later is never behind what anybody knew; sound data is
-//! never reported as damage; a flipped bit is; and opening twice gives the same.
+//! never reported as damage; a flipped bit is; and opening twice gives the same. One thing is not
+//! promised: when a sync of `commit` failed and its page was evicted, it says what it said before,
+//! and a process that had not read it since sees no more, until the next write or opening.
 //!
 //! Source: `FoundationDB`'s simulation; Rebello et al. (ATC 2020) for what a failed sync does.
 
@@ -27,14 +29,22 @@ use super::frame::{self, Parsed, Seal};
 use super::options::Step;
 use super::{DirLog, DirLogOptions, Error, Log, LogId, Record, commit, segment};
 
+mod files;
 mod inode;
+mod machine;
 mod model;
+mod nth;
 mod random;
 mod world;
 
+pub use files::Files;
+pub use nth::{Aftermath, Struck, fail_nth};
+pub use world::Fault;
+
+use machine::{Killed, Machine};
 use model::Model;
 use random::Random;
-use world::{Killed, Machine, Rates, State, World};
+use world::{Now, Rates, State, World};
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +72,35 @@ pub struct Report {
     pub power_cuts: u64,
     /// Syncs that said that they failed.
     pub failed_syncs: u64,
+    /// Syncs of the directory that failed.
+    pub failed_dir_syncs: u64,
+    /// Segments that were begun, and trims that took something away.
+    pub rolls: u64,
+    /// See above.
+    pub trims: u64,
+    /// How often `commit` went back: a failed sync had lost what it said.
+    pub falls: u64,
     /// Segments at the end.
     pub segments: u64,
-    /// An entry was damaged at the end, and reported.
-    pub flipped: bool,
+    /// Runs in which an entry was damaged at the end, and reported.
+    pub flips: u64,
+}
+
+impl Report {
+    /// Adds what happened in another run; the trace stays.
+    pub fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.acknowledged += other.acknowledged;
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.failed_syncs += other.failed_syncs;
+        self.failed_dir_syncs += other.failed_dir_syncs;
+        self.rolls += other.rolls;
+        self.trims += other.trims;
+        self.falls += other.falls;
+        self.segments += other.segments;
+        self.flips += other.flips;
+    }
 }
 
 /// Runs one seed.
@@ -109,12 +144,16 @@ pub fn run(seed: u64, plan: Plan) -> Result<Report, String> {
         kills: state.kills,
         power_cuts: state.power_cuts,
         failed_syncs: state.failed_syncs,
+        failed_dir_syncs: state.failed_dir_syncs,
+        rolls: state.rolls,
+        trims: state.trims,
+        falls: state.falls,
         segments: state
             .names
             .keys()
             .filter(|name| segment::first_of(name).is_some())
             .count() as u64,
-        flipped,
+        flips: u64::from(flipped),
     })
 }
 
@@ -137,6 +176,7 @@ fn rates(random: &mut Random) -> Rates {
         kill_after_rename: rate(1000),
         power_cut: rate(8),
         failed_sync: rate(150),
+        failed_sync_dir: rate(300),
         failed_write_back: rate(10),
         evict: rate(100),
         write_error: rate(50),
@@ -149,18 +189,13 @@ fn rates(random: &mut Random) -> Rates {
 
 impl Setup {
     fn options(&self, who: usize, views: Vec<super::Witness>) -> DirLogOptions {
-        let mut options = DirLogOptions::default()
+        DirLogOptions::default()
             .node(format!("p{who}"))
             .segment_bytes(self.segment_bytes)
-            .file_events(false)
             .lock_patience(Duration::from_secs(3600))
             .log_id(self.id)
             .witnesses(views)
-            .without(self.plan.without);
-        // No thread and no clock but the baton.
-        options.background = false;
-        options.retry_after = Duration::ZERO;
-        options
+            .without(self.plan.without)
     }
 
     fn open(&self, machine: &Machine) -> Result<DirLog, Error> {
@@ -168,9 +203,17 @@ impl Setup {
             let state = machine.world.state();
             state.model.views.iter().flatten().cloned().collect()
         };
-        let disk: Arc<dyn Disk> = Arc::new(machine.clone());
-        DirLog::open_on(disk, "".into(), None, self.options(machine.who, views))
+        open_on(machine, self.options(machine.who, views))
     }
+}
+
+/// Opens the log of a machine, with no thread and no clock of its own.
+fn open_on(machine: &Machine, mut options: DirLogOptions) -> Result<DirLog, Error> {
+    options.background = false;
+    options.retry_after = Duration::ZERO;
+    options.file_events = false;
+    let disk: Arc<dyn Disk> = Arc::new(machine.clone());
+    DirLog::open_on(disk, "".into(), None, options)
 }
 
 /// One process, over all its lives.
@@ -211,6 +254,7 @@ fn live(machine: &Machine, random: &mut Random, setup: Setup, count: &mut u64) {
     }
     // Mostly a process goes on for long; one that starts anew finds other things.
     let steps = 1 + random.below(60);
+    let mut seen = 0;
     for _ in 0..steps {
         {
             let state = world.state();
@@ -222,10 +266,11 @@ fn live(machine: &Machine, random: &mut Random, setup: Setup, count: &mut u64) {
             0..60 => {
                 *count += 1;
                 let filler = "x".repeat(random.below(70) as usize);
-                append(world, &log, format!("p{who}.{count} {filler}").as_bytes());
+                // The model was told how it ended.
+                let _ = append(world, &log, format!("p{who}.{count} {filler}").as_bytes());
             }
             60..80 => {
-                let newest = world.state().model.newest();
+                let newest = world.state().now().newest;
                 let from = 1 + random.below(newest + 2);
                 let from = if random.chance(50) {
                     newest.max(1)
@@ -235,23 +280,35 @@ fn live(machine: &Machine, random: &mut Random, setup: Setup, count: &mut u64) {
                 read(machine, &log, from, random);
             }
             80..90 => {
-                let newest = world.state().model.newest();
+                let then = world.state().now();
                 match log.tail() {
-                    Ok(tail) => world.state().model.tail(newest, tail),
+                    Ok(tail) => {
+                        if tail < seen {
+                            let back = format!("p{who} saw the tail {seen}, and {tail} later");
+                            world.state().model.fail(back);
+                        }
+                        seen = tail;
+                        tail_is(world, then, tail);
+                    }
                     Err(error) => judge(world, "the tail", &error),
                 }
             }
-            90..93 => {
-                let newest = world.state().model.newest();
-                let index = random.below(newest + 1);
+            90..94 => {
+                let then = world.state().now();
+                // Mostly of the older half, or little would be left to look at.
+                let bound = if random.chance(70) { 2 } else { 1 };
+                let index = random.below(then.newest / bound + 1);
                 if index > 0 {
                     world.state().model.ask_to_trim(index);
-                    if let Err(error) = log.trim_to(index) {
-                        judge(world, "trimming", &error);
+                    match log.trim_to(index) {
+                        // To its knowledge it is not durable.
+                        Err(Error::Invalid(_)) if world.state().may_be_behind(then) => {}
+                        Err(error) => judge(world, "trimming", &error),
+                        Ok(()) => {}
                     }
                 }
             }
-            93..98 => {
+            94..98 => {
                 if let Err(error) = log.close() {
                     judge(world, "closing", &error);
                 }
@@ -261,24 +318,28 @@ fn live(machine: &Machine, random: &mut Random, setup: Setup, count: &mut u64) {
     }
 }
 
-fn append(world: &World, log: &DirLog, payload: &[u8]) {
-    match log.append(payload) {
-        Ok(index) => world.state().model.acknowledge(index, payload),
+fn append(world: &World, log: &DirLog, payload: &[u8]) -> Result<(), Error> {
+    let appended = log.append(payload);
+    match &appended {
+        Ok(index) => world.state().model.acknowledge(*index, payload),
         Err(Error::Unknown(_)) => {}
         Err(error) => {
             world.state().model.refuse(payload);
-            judge(world, "appending", &error);
+            judge(world, "appending", error);
         }
     }
+    appended.map(|_| ())
 }
 
 fn read(machine: &Machine, log: &DirLog, from: u64, random: &mut Random) {
     let world = &machine.world;
-    let newest = world.state().model.newest();
+    let then = world.state().now();
     match log.read(from, random.below(300) as usize) {
         Ok(records) => {
-            let model = &mut world.state().model;
-            model.read(from, newest, &records);
+            let state = &mut *world.state();
+            let behind = state.may_be_behind(then);
+            let model = &mut state.model;
+            model.read(from, if behind { 0 } else { then.newest }, &records);
             if let Some(last) = records.last()
                 && random.chance(40)
             {
@@ -287,6 +348,15 @@ fn read(machine: &Machine, log: &DirLog, from: u64, random: &mut Random) {
         }
         Err(Error::Trimmed { head }) => world.state().model.head(head),
         Err(error) => judge(world, "reading", &error),
+    }
+}
+
+/// A tail that was asked for `then`. Only where a failed sync has lost what `commit` said, and the
+/// page cache has forgotten it, may it be behind, until the next write.
+fn tail_is(world: &World, then: Now, tail: u64) {
+    let state = &mut *world.state();
+    if !state.may_be_behind(then) {
+        state.model.tail(then.newest, tail);
     }
 }
 
@@ -320,16 +390,20 @@ fn read_everything(log: &DirLog) -> Result<(u64, Vec<Record>), Error> {
 }
 
 fn check_all(world: &World, log: &DirLog) {
-    let (newest, known) = {
+    let (then, known) = {
         let state = world.state();
-        (state.model.newest(), state.model.known(1))
+        (state.now(), state.model.known(1))
     };
     match read_everything(log) {
         Ok((head, records)) => {
-            let model = &mut world.state().model;
-            model.read(head, 0, &records);
-            model.all(&known, head, &records);
-            model.tail(newest, head + records.len() as u64);
+            {
+                let state = &mut *world.state();
+                state.model.read(head, 0, &records);
+                if !state.may_be_behind(then) {
+                    state.model.all(&known, head, &records);
+                }
+            }
+            tail_is(world, then, head + records.len() as u64);
         }
         Err(error) => judge(world, "reading everything", &error),
     }

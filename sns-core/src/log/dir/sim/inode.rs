@@ -32,6 +32,15 @@ pub(super) struct Inode {
 }
 
 impl Inode {
+    /// A file whose bytes are on the disk.
+    pub(super) fn durable(bytes: &[u8]) -> Self {
+        Self {
+            cache: bytes.to_vec(),
+            disk: bytes.to_vec(),
+            ..Self::default()
+        }
+    }
+
     fn length_is(&mut self, length: usize) {
         self.cache.resize(length, 0);
         self.lengths.push(length);
@@ -108,7 +117,8 @@ impl Inode {
         for (at, sector) in dirty.into_iter().enumerate() {
             if at == surely || random.chance(50) {
                 self.dirty.remove(&sector);
-                self.lost.push((sector, sector * SECTOR >= self.disk.len()));
+                let new = sector * SECTOR >= self.disk.len().min(self.cut());
+                self.lost.push((sector, new));
             }
         }
         self.errors += 1;
@@ -136,13 +146,28 @@ impl Inode {
         Ok(())
     }
 
+    /// Where the file was cut since the last sync: what stood behind it is gone for every reader,
+    /// also where the disk still has it.
+    fn cut(&self) -> usize {
+        self.lengths.iter().copied().min().unwrap_or(usize::MAX)
+    }
+
+    /// What a reader finds at `at` where the page cache has nothing. The last block before a cut
+    /// stays, with all that was in it.
+    fn beneath(&self, at: usize) -> u8 {
+        if at / SECTOR * SECTOR >= self.cut() {
+            return 0;
+        }
+        self.disk.get(at).copied().unwrap_or_default()
+    }
+
     /// Memory is short: what is clean and not on the disk shows as it is there.
     pub(super) fn evict(&mut self) {
         for (sector, _) in std::mem::take(&mut self.lost) {
             let start = sector * SECTOR;
             let end = (start + SECTOR).min(self.cache.len());
             for at in start..end {
-                self.cache[at] = self.disk.get(at).copied().unwrap_or_default();
+                self.cache[at] = self.beneath(at);
             }
         }
     }
@@ -154,7 +179,7 @@ impl Inode {
         for (sector, _) in &self.lost {
             let start = sector * SECTOR;
             for (at, byte) in bytes.iter_mut().enumerate().skip(start).take(SECTOR) {
-                *byte = self.disk.get(at).copied().unwrap_or_default();
+                *byte = self.beneath(at);
             }
         }
         bytes
@@ -186,9 +211,5 @@ impl Inode {
         self.errors = 0;
         self.told = false;
         self.lock = None;
-    }
-
-    pub(super) fn has_lost(&self) -> bool {
-        !self.lost.is_empty()
     }
 }

@@ -73,7 +73,7 @@ impl Model {
         self.refused.insert(payload.to_vec());
     }
 
-    /// A read from `from`; `newest` was known to somebody when it began.
+    /// A read from `from`; all up to `newest` must be readable since before it began.
     pub(super) fn read(&mut self, from: u64, newest: u64, records: &[Record]) {
         for (record, index) in records.iter().zip(from..) {
             if record.index != index {

@@ -1,31 +1,28 @@
-//! The machine that the simulated processes share: its files, and who runs.
+//! What the simulated processes share: the files of their machine, and who runs.
 //!
 //! Each process is a thread, and exactly one of them runs: it hands the baton on at every call of
 //! the disk, to the one that the seed draws. So the production code itself runs, in an order that
 //! a seed repeats.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::super::disk::{Access, Disk, DiskFile, Identity};
+use super::super::commit;
 use super::inode::Inode;
+use super::machine::Machine;
 use super::model::Model;
 use super::random::Random;
 
-/// What a killed process unwinds with.
-#[derive(Debug)]
-pub(super) struct Killed;
-
 /// How often what happens: of 10,000 calls of the disk.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rates {
     pub(super) kill: u64,
     pub(super) kill_after_rename: u64,
     pub(super) power_cut: u64,
     pub(super) failed_sync: u64,
+    pub(super) failed_sync_dir: u64,
     pub(super) failed_write_back: u64,
     pub(super) evict: u64,
     pub(super) write_error: u64,
@@ -37,28 +34,66 @@ pub(super) struct Rates {
 }
 
 /// No run needs so many calls: something goes round in circles.
-const CALLS_MAX: u64 = 200_000;
+pub(super) const CALLS_MAX: u64 = 200_000;
+
+/// What is known at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    /// The newest entry that anybody knows.
+    pub(super) newest: u64,
+    falls: u64,
+    fallen: bool,
+}
 
 #[derive(Debug, Default)]
-struct Process {
+pub(super) struct Process {
     /// Counts its lives.
-    life: u64,
-    done: bool,
+    pub(super) life: u64,
+    pub(super) done: bool,
     /// The inode whose lock it waits for.
-    waits: Option<usize>,
-    frozen_until: u64,
+    pub(super) waits: Option<usize>,
+    pub(super) frozen_until: u64,
+}
+
+/// What one call of the disk, or several in a row, come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operating system's number of an error. A sync that fails has lost what it was to write,
+    /// but for EINTR.
+    Errno(i32),
+    /// A read or a write does half of its bytes and says so; other calls are spared.
+    Short,
+    /// A write does half of its bytes, and the call after it fails with this number.
+    Torn(i32),
+}
+
+/// Which calls fail.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    from: u64,
+    times: u64,
+    fault: Fault,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) random: Random,
-    rates: Rates,
-    current: usize,
-    processes: Vec<Process>,
+    pub(super) rates: Rates,
+    /// One thread does everything: nobody hands on a baton.
+    pub(super) alone: bool,
+    pub(super) orders: Vec<Order>,
+    /// The next sync fails with this number.
+    pub(super) fail_sync: Option<i32>,
+    /// The next write of a frame fails with this number.
+    pub(super) fail_write: Option<i32>,
+    /// Which kinds of calls an order has hit.
+    pub(super) struck: Vec<u8>,
+    pub(super) current: usize,
+    pub(super) processes: Vec<Process>,
     pub(super) inodes: Vec<Inode>,
     pub(super) names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    descriptors: u64,
+    pub(super) durable_names: BTreeMap<String, usize>,
+    pub(super) descriptors: u64,
     pub(super) calls: u64,
     pub(super) trace: u64,
     pub(super) model: Model,
@@ -67,22 +102,67 @@ pub(super) struct State {
     pub(super) kills: u64,
     pub(super) power_cuts: u64,
     pub(super) failed_syncs: u64,
-    stuck: bool,
+    pub(super) failed_dir_syncs: u64,
+    pub(super) rolls: u64,
+    pub(super) trims: u64,
+    /// How often `commit` has gone back, because what a failed sync had lost of it was evicted.
+    pub(super) falls: u64,
+    /// What it said before it went back, until it says so again.
+    pub(super) fell: Option<u64>,
+    pub(super) stuck: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct World {
-    state: Mutex<State>,
-    turns: Vec<Condvar>,
+    pub(super) state: Mutex<State>,
+    pub(super) turns: Vec<Condvar>,
 }
 
 impl State {
-    fn note(&mut self, who: usize, what: u8, a: u64, b: u64) {
+    pub(super) fn note(&mut self, who: usize, what: u8, a: u64, b: u64) {
         for word in [who as u64, u64::from(what), a, b] {
             self.trace = (self.trace ^ word)
                 .wrapping_mul(0x0100_0000_01b3)
                 .rotate_left(17);
         }
+    }
+
+    /// Lets `times` calls fail from now on, after `calls` that do not.
+    pub(super) fn order(&mut self, calls: u64, times: u64, fault: Fault) {
+        let from = self.calls + calls + 1;
+        self.orders.push(Order { from, times, fault });
+    }
+
+    /// What was ordered is over.
+    pub(super) fn obey_no_more(&mut self) {
+        self.orders.clear();
+    }
+
+    /// What was ordered for this call.
+    pub(super) fn ordered(&self) -> Option<Fault> {
+        let due = |order: &&Order| (order.from..order.from + order.times).contains(&self.calls);
+        self.orders.iter().find(due).map(|order| order.fault)
+    }
+
+    /// A read or a write of `length` bytes: how many of them it does.
+    pub(super) fn part(&mut self, what: u8, length: usize) -> usize {
+        let torn = match self.ordered() {
+            Some(Fault::Short) => None,
+            Some(Fault::Torn(code)) if what == b'w' => Some(code),
+            _ => return length,
+        };
+        self.struck.push(what);
+        if let Some(code) = torn {
+            self.order(0, 1, Fault::Errno(code));
+        }
+        (length / 2).max(1)
+    }
+
+    /// Nobody hands on a baton from now on: one thread does everything, and nothing goes wrong but
+    /// what is ordered.
+    pub(super) fn alone(&mut self) {
+        self.alone = true;
+        self.calm = true;
     }
 
     fn runnable(&self, who: usize) -> bool {
@@ -94,7 +174,7 @@ impl State {
     }
 
     /// Draws who runs next.
-    fn schedule(&mut self, from: usize) {
+    pub(super) fn schedule(&mut self, from: usize) {
         if self.runnable(from) && self.random.chance(self.rates.go_on) {
             self.current = from;
             return;
@@ -114,7 +194,7 @@ impl State {
     }
 
     /// The process is dead: its locks are free.
-    fn kill(&mut self, who: usize) {
+    pub(super) fn kill(&mut self, who: usize) {
         self.kills += 1;
         self.processes[who].life += 1;
         self.processes[who].waits = None;
@@ -131,6 +211,8 @@ impl State {
     /// All processes are dead, and what was not synced is there or not.
     pub(super) fn power_cut(&mut self) {
         self.power_cuts += 1;
+        // Nobody goes on: the next one opens the log.
+        self.fell = None;
         for who in 0..self.processes.len() {
             self.kill(who);
         }
@@ -169,8 +251,49 @@ impl State {
         self.current = who;
     }
 
+    /// Memory is short: what is clean and not on the disk shows as it is there.
+    pub(super) fn evict(&mut self) {
+        let before = self.declared();
+        for inode in &mut self.inodes {
+            inode.evict();
+        }
+        if let Some(before) = before
+            && self.declared().is_none_or(|now| now < before)
+        {
+            self.falls += 1;
+            self.fell = self.fell.max(Some(before));
+        }
+    }
+
+    /// What `commit` says to all.
+    fn declared(&self) -> Option<u64> {
+        let commit = *self.names.get(commit::NAME)?;
+        commit::declared(&self.inodes[commit].cache)
+    }
+
+    /// Looks whether `commit` says again what it said before it went back.
+    pub(super) fn rises(&mut self) {
+        if self.fell.is_some() && self.declared() >= self.fell {
+            self.fell = None;
+        }
+    }
+
+    /// What is known when something begins.
+    pub(super) fn now(&self) -> Now {
+        Now {
+            newest: self.model.newest(),
+            falls: self.falls,
+            fallen: self.fell.is_some(),
+        }
+    }
+
+    /// Whether `commit` may have said less than before to what began then.
+    pub(super) fn may_be_behind(&self, then: Now) -> bool {
+        then.fallen || then.falls != self.falls
+    }
+
     /// What the machine does by itself.
-    fn weather(&mut self, who: usize) {
+    pub(super) fn weather(&mut self, who: usize) {
         if self.calm {
             return;
         }
@@ -185,26 +308,12 @@ impl State {
             }
         }
         if self.random.rarely(self.rates.evict) {
-            // Everybody reads `commit` all the time: it stays in memory.
-            let commit = self.names.get(super::super::commit::NAME).copied();
-            for (at, inode) in self.inodes.iter_mut().enumerate() {
-                if Some(at) != commit && inode.has_lost() {
-                    inode.evict();
-                }
-            }
+            self.evict();
         }
         if self.random.rarely(self.rates.power_cut) {
             self.power_cut();
         }
     }
-}
-
-/// How a process sees the machine, for one life.
-#[derive(Clone, Debug)]
-pub(super) struct Machine {
-    pub(super) world: Arc<World>,
-    pub(super) who: usize,
-    life: u64,
 }
 
 impl World {
@@ -214,6 +323,11 @@ impl World {
             state: Mutex::new(State {
                 random: Random::new(seed),
                 rates,
+                alone: false,
+                orders: Vec::new(),
+                fail_sync: None,
+                fail_write: None,
+                struck: Vec::new(),
                 current: 0,
                 processes: (0..processes).map(|_| Process::default()).collect(),
                 inodes: Vec::new(),
@@ -227,6 +341,11 @@ impl World {
                 kills: 0,
                 power_cuts: 0,
                 failed_syncs: 0,
+                failed_dir_syncs: 0,
+                rolls: 0,
+                trims: 0,
+                falls: 0,
+                fell: None,
                 stuck: false,
             }),
         }
@@ -259,288 +378,20 @@ impl World {
         }
     }
 
+    /// Files with these contents, all durable, and their names too.
+    pub(super) fn put(&self, contents: &BTreeMap<String, Vec<u8>>) {
+        let mut state = self.state.lock();
+        for (name, bytes) in contents {
+            let inode = state.inodes.len();
+            state.inodes.push(Inode::durable(bytes));
+            state.names.insert(name.clone(), inode);
+        }
+        state.durable_names = state.names.clone();
+    }
+
     /// A new life of a process.
     pub(super) fn machine(self: &Arc<Self>, who: usize) -> Machine {
         let life = self.state.lock().processes[who].life;
-        Machine {
-            world: self.clone(),
-            who,
-            life,
-        }
-    }
-}
-
-fn dead() -> io::Error {
-    io::Error::other("the process is dead")
-}
-
-impl Machine {
-    /// One call of the disk: hands the baton on, and waits for its return.
-    fn turn(&self, what: u8, a: u64, b: u64) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.world.state.lock();
-        let alive = |state: &State| state.processes[self.who].life == self.life;
-        if alive(&state) && !state.stuck {
-            debug_assert_eq!(state.current, self.who);
-            state.schedule(self.who);
-            let next = state.current;
-            if next != self.who {
-                self.world.turns[next].notify_one();
-                while state.current != self.who && !state.stuck {
-                    self.world.turns[self.who].wait(&mut state);
-                }
-            }
-        }
-        if alive(&state) && !state.stuck {
-            state.calls += 1;
-            state.stuck |= state.calls > CALLS_MAX;
-            state.note(self.who, what, a, b);
-            state.weather(self.who);
-            let doomed = state.rates.kill;
-            // A write dies in its own way: part of it may be there.
-            if what != b'w' && !state.calm && alive(&state) && state.random.rarely(doomed) {
-                state.kill(self.who);
-            }
-        }
-        if alive(&state) && !state.stuck {
-            return Ok(state);
-        }
-        if state.stuck {
-            // Nobody would wake the others.
-            self.world.turns.iter().for_each(|turn| {
-                turn.notify_one();
-            });
-            state
-                .model
-                .fail("the processes do not come to an end".into());
-        }
-        drop(state);
-        die()
-    }
-
-    fn file(&self, state: &mut State, inode: usize) -> Arc<dyn DiskFile> {
-        // The number tells the process.
-        state.descriptors += 16;
-        Arc::new(SimFile {
-            machine: self.clone(),
-            inode,
-            descriptor: state.descriptors + self.who as u64,
-            told: Mutex::new(state.inodes[inode].sample()),
-        })
-    }
-}
-
-/// Ends the life of this process at once.
-fn die<T>() -> io::Result<T> {
-    if std::thread::panicking() {
-        // It unwinds already; what it closes on the way was closed by the kernel.
-        return Err(dead());
-    }
-    std::panic::resume_unwind(Box::new(Killed));
-}
-
-impl Disk for Machine {
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.turn(b'o', name.len() as u64, 0)?;
-        let inode = match state.names.get(name) {
-            Some(inode) => *inode,
-            None if access == Access::Create => {
-                state.inodes.push(Inode::default());
-                let inode = state.inodes.len() - 1;
-                state.names.insert(name.into(), inode);
-                inode
-            }
-            None => return Err(io::ErrorKind::NotFound.into()),
-        };
-        Ok(self.file(&mut state, inode))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.turn(b'l', 0, 0)?.names.keys().cloned().collect())
-    }
-
-    fn identity(&self, name: &str) -> io::Result<Option<Identity>> {
-        let state = self.turn(b'i', name.len() as u64, 0)?;
-        Ok(state.names.get(name).map(|inode| (0, *inode as u64)))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.turn(b'r', 0, 0)?;
-        let inode = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        state.names.insert(to.into(), inode);
-        let rate = state.rates.kill_after_rename;
-        if !state.calm && state.random.rarely(rate) {
-            state.kill(self.who);
-            drop(state);
-            return die();
-        }
-        Ok(())
-    }
-
-    fn unlink(&self, name: &str) -> io::Result<()> {
-        let mut state = self.turn(b'u', 0, 0)?;
-        let removed = state.names.remove(name);
-        removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        let mut state = self.turn(b'd', 0, 0)?;
-        state.durable_names = state.names.clone();
-        Ok(())
-    }
-
-    fn read_direct(&self, name: &str, offset: u64) -> io::Result<Option<Vec<u8>>> {
-        let state = self.turn(b'D', offset, 0)?;
-        let inode = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        let bytes = state.inodes[inode].direct();
-        Ok(Some(
-            bytes.get(offset as usize..).unwrap_or_default().to_vec(),
-        ))
-    }
-
-    fn pause(&self, _: u32) {
-        // Unwinds if it dies here.
-        let turn = self.turn(b'p', 0, 0);
-        drop(turn);
-    }
-
-    fn place(&self, name: &str) -> String {
-        name.into()
-    }
-}
-
-#[derive(Debug)]
-struct SimFile {
-    machine: Machine,
-    inode: usize,
-    descriptor: u64,
-    /// Errors of the file that this descriptor was told of.
-    told: Mutex<u64>,
-}
-
-impl DiskFile for SimFile {
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.machine.turn(b'R', self.inode as u64, offset)?;
-        let rate = state.rates.interrupt;
-        if !state.calm && state.random.rarely(rate) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let cache = &state.inodes[self.inode].cache;
-        let from = cache.get(offset as usize..).unwrap_or_default();
-        let read = from.len().min(bytes.len());
-        bytes[..read].copy_from_slice(&from[..read]);
-        Ok(read)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        let mut state = self.machine.turn(b'w', self.inode as u64, offset)?;
-        let calm = state.calm;
-        let some = |state: &mut State| state.random.below(bytes.len() as u64 + 1) as usize;
-        let rates = state.rates.clone();
-        if !calm && state.random.rarely(rates.kill * 3) {
-            // A write of one sector is not torn by a kill; a longer one may be.
-            let part = some(&mut state);
-            let part = if bytes.len() < 40 {
-                part / 36 * 36
-            } else {
-                part
-            };
-            state.inodes[self.inode].write(&bytes[..part], offset as usize);
-            state.kill(self.machine.who);
-            drop(state);
-            return die();
-        }
-        if !calm && state.random.rarely(rates.interrupt) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        if !calm && state.random.rarely(rates.write_error) {
-            // Some of it may have been written before the disk was full.
-            let part = some(&mut state);
-            if bytes.len() >= 40 && state.random.chance(50) {
-                state.inodes[self.inode].write(&bytes[..part], offset as usize);
-                return Ok(part.max(1).min(part));
-            }
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let short = !calm && bytes.len() >= 40 && state.random.rarely(rates.short_write);
-        let part = if short {
-            some(&mut state).max(1)
-        } else {
-            bytes.len()
-        };
-        state.inodes[self.inode].write(&bytes[..part], offset as usize);
-        Ok(part)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.machine.turn(b't', self.inode as u64, len)?;
-        let rate = state.rates.write_error;
-        if !state.calm && state.random.rarely(rate) {
-            return Err(io::Error::other("no cut today"));
-        }
-        state.inodes[self.inode].set_len(len as usize);
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        let state = self.machine.turn(b'n', self.inode as u64, 0)?;
-        Ok(state.inodes[self.inode].cache.len() as u64)
-    }
-
-    fn identity(&self) -> io::Result<Identity> {
-        Ok((0, self.inode as u64))
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.machine.turn(b's', self.inode as u64, 0)?;
-        let rate = state.rates.failed_sync;
-        let state = &mut *state;
-        if !state.calm && state.random.rarely(rate) {
-            state.inodes[self.inode].fail(&mut state.random);
-        }
-        let mut told = self.told.lock();
-        state.inodes[self.inode].sync(&mut told).map_err(|()| {
-            state.failed_syncs += 1;
-            io::Error::other("the disk lost something")
-        })
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_data()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        let mut state = self.machine.turn(b'L', self.inode as u64, 0)?;
-        let inode = &mut state.inodes[self.inode];
-        if inode.lock.is_none() {
-            inode.lock = Some(self.descriptor);
-            state.processes[self.machine.who].waits = None;
-            return Ok(true);
-        }
-        let own = inode.lock == Some(self.descriptor);
-        if !own {
-            state.processes[self.machine.who].waits = Some(self.inode);
-        }
-        Ok(own)
-    }
-
-    fn unlock(&self) -> io::Result<()> {
-        let mut state = self.machine.turn(b'U', self.inode as u64, 0)?;
-        let inode = &mut state.inodes[self.inode];
-        if inode.lock == Some(self.descriptor) {
-            inode.lock = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for SimFile {
-    fn drop(&mut self) {
-        // Closing gives the lock back. It is no turn: a destructor must not unwind.
-        let mut state = self.machine.world.state.lock();
-        if state.processes[self.machine.who].life == self.machine.life
-            && state.inodes[self.inode].lock == Some(self.descriptor)
-        {
-            state.inodes[self.inode].lock = None;
-        }
+        Machine::new(self.clone(), who, life)
     }
 }
