@@ -28,8 +28,8 @@ const CAMPAIGNS: &[Campaign] = &[
         name: "kill",
         what: "1,000 kills under 1,000,000 acknowledged writes",
         release: true,
-        args: "--faults kill --count 1000 --writes 1000000 --clients 64 --watchers 10 \
-               --rate 2500 --rest 300ms --duration 1s",
+        args: "--faults kill --count 1000 --writes 1000000 --clients 32 --watchers 10 \
+               --rate 2000 --rest 300ms --duration 1s",
     },
     Campaign {
         name: "hang",

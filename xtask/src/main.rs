@@ -44,11 +44,37 @@ const SOAK: &[Step] = &[
             "--",
             "--nocapture",
         ],
-        &[("SNS_SIM_SEEDS", "10000")],
+        &[("SNS_SIM_SEEDS", "200000")],
     ),
     (
         &["test", "--release", "-p", "sns-core", "--test", "model"],
         &[("PROPTEST_CASES", "1000")],
+    ),
+    (
+        &[
+            "test",
+            "--release",
+            "-p",
+            "sns-core",
+            "--test",
+            "log_cut_and_flipped",
+            "--test",
+            "every_call_of_the_disk_may_fail",
+            "--test",
+            "a_damaged_log_under_a_feed",
+            "--",
+            "--nocapture",
+        ],
+        &[
+            ("SNS_DAMAGE_SEEDS", "8"),
+            ("SNS_DAMAGE_STEP", "499"),
+            ("SNS_NTH_SEEDS", "20"),
+            ("SNS_NTH_PAIRS", "300000"),
+        ],
+    ),
+    (
+        &["test", "--release", "-p", "sns-server", "--lib", "explore"],
+        &[("SNS_PAIR_DEPTH", "1")],
     ),
 ];
 
