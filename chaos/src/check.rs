@@ -31,7 +31,7 @@ mod streams;
 mod walks;
 mod writes;
 
-pub use self::calls::GRACE;
+pub use self::calls::{GRACE, failure};
 pub use self::outage::{Figures, Outages};
 pub use self::report::{Counts, KEPT_OF_A_KIND, Kind, Place, Report, Violation};
 
@@ -50,6 +50,11 @@ pub fn check(history: &History) -> Report {
     replicas::check(history, &facts, &mut report);
     calls::check(history, &mut report);
     report.counts = count(history, &facts);
+    if report.counts.acknowledged == 0 {
+        report.add(Kind::Incomplete, Place::Run, || {
+            "no write was acknowledged".into()
+        });
+    }
     report.outages = outage::measure(history);
     report
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Args, Check, Command, Run};
 use crate::failure::{Doing as _, Failure, Result};
@@ -32,28 +33,46 @@ pub fn main() -> ExitCode {
 }
 
 fn start(mut args: Run) -> Result<ExitCode> {
-    let mount = std::env::var_os(namespace::MOUNT);
-    if args.faults.contains(Kind::DiskFull) && mount.is_none() {
-        let dir = tempfile::tempdir().doing("make a temporary directory")?;
-        if namespace::is_possible(dir.path()) {
-            return namespace::run_inside(dir.path());
-        }
-        without_disk_full(&mut args)?;
-    }
-    if let Some(mount) = mount {
-        if args.data.is_some() {
-            let what = "--data and disk-full exclude each other: the data lies on a small tmpfs";
-            return Err(Failure(what.to_owned()));
-        }
-        args.data = Some(Path::new(&mount).join("run"));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime = runtime.doing("start the runtime")?;
+    let full = args.faults.contains(Kind::DiskFull);
+    if full && args.data.is_some() {
+        let what = "--data and disk-full exclude each other: the data lies on a small tmpfs";
+        return Err(Failure(what.to_owned()));
+    }
+    if let Some(mount) = std::env::var_os(namespace::MOUNT) {
+        args.data = Some(Path::new(&mount).join("run"));
+    } else if full && runtime.block_on(namespace::is_possible()) {
+        return runtime.block_on(namespace::run_inside(asked_to_stop()));
+    } else if full {
+        without_disk_full(&mut args)?;
+    }
     let json = args.json;
-    let outcome = runtime.block_on(Box::pin(run::run(args)))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = Box::pin(run::run(args)) => outcome,
+            // What was started ends with the run.
+            why = asked_to_stop() => Err(why),
+        }
+    })?;
     Ok(show(&outcome, json))
+}
+
+/// Returns when somebody wants the run to end.
+async fn asked_to_stop() -> Failure {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+    Failure("interrupted; the service is stopped, nothing was checked".to_owned())
 }
 
 /// Goes on without a full disk, and says so; not where somebody relies on it.

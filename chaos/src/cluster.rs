@@ -20,6 +20,8 @@ use crate::failure::{Doing as _, Failure, Result};
 const UP_LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks at something that has to come.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
+/// Whoever is still there after SIGKILL and this sits in the kernel.
+const DYING: Duration = Duration::from_secs(20);
 /// So many looks in a row have to find nobody before all count as dead.
 const LOOKS: u32 = 5;
 
@@ -36,24 +38,54 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `up` and waits until all serve.
     pub(crate) async fn start(program: &Path, data: &Path, pairs: u32) -> Result<Self> {
-        let (up, url) = launch(program, data, pairs, "127.0.0.1:0").await?;
-        Ok(Self {
+        let up = launch(program, data, pairs, "127.0.0.1:0")?;
+        // From here on nothing of it outlives this value.
+        let mut cluster = Self {
             program: program.to_owned(),
             data: data.to_owned(),
             pairs,
-            url,
+            url: String::new(),
             up,
-        })
+        };
+        cluster.until_serving().await?;
+        Ok(cluster)
     }
 
     /// Starts `up` again, where it was, after everything was killed; how long until all serve.
     pub(crate) async fn start_again(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         let listen = self.listen().to_owned();
-        let (up, url) = launch(&self.program, &self.data, self.pairs, &listen).await?;
-        self.up = up;
-        self.url = url;
+        self.up = launch(&self.program, &self.data, self.pairs, &listen)?;
+        self.until_serving().await?;
         Ok(begun.elapsed())
+    }
+
+    /// Waits for the first line of `up`, which is the address of the router.
+    async fn until_serving(&mut self) -> Result<()> {
+        let stdout = self.up.stdout.take();
+        let stdout = stdout.ok_or_else(|| Failure("`up` has no stdout".to_owned()))?;
+        let mut lines = BufReader::new(stdout);
+        let mut line = String::new();
+        let read = timeout(UP_LIMIT, lines.read_line(&mut line)).await;
+        read.doing("wait for `up` to serve")?
+            .doing("read what `up` says")?;
+        // It may say more; somebody has to read it.
+        tokio::spawn(async move {
+            let mut rest = String::new();
+            while lines.read_line(&mut rest).await.is_ok_and(|read| read > 0) {
+                rest.clear();
+            }
+        });
+        if let Some(url) = line.trim_end().strip_prefix("router ") {
+            url.clone_into(&mut self.url);
+            return Ok(());
+        }
+        let log = std::fs::read_to_string(up_log_path(&self.data)).unwrap_or_default();
+        let last = log.lines().last().unwrap_or_default();
+        Err(Failure(format!(
+            "`up` said {line:?} where the address of the router belongs; its last words: {}",
+            last.escape_debug()
+        )))
     }
 
     /// `http://H:P` of the router.
@@ -132,7 +164,7 @@ impl Cluster {
 
     /// SIGKILL for everything, those first that would start others again.
     pub(crate) async fn kill_everything(&mut self) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + DYING;
         drop(self.up.start_kill());
         // Who is just being started is seen at a later look.
         let mut nobody = 0;
@@ -164,12 +196,28 @@ impl Cluster {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let mut words = line.split(|byte| *byte == 0);
             let program = words.next().unwrap_or_default();
-            program.ends_with(b"sns-server") && words.any(|it| it == data || it == listen)
+            let ours = |word: &[u8]| word == data || (!listen.is_empty() && word == listen);
+            program.ends_with(b"sns-server") && words.any(ours)
         });
         let up = self.up.id();
         ours.filter(|pid| Some(*pid) != up)
             .filter_map(ProcessId::of)
             .collect()
+    }
+
+    /// The processes of a node, one that is just starting among them.
+    pub(crate) fn starting(&self, node: &str) -> Vec<ProcessId> {
+        let (pair, role) = node.rsplit_once('-').unwrap_or((node, ""));
+        let mut found = self.serving();
+        found.retain(|id| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", id.pid)).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.get(1) == Some(&role.as_bytes())
+                && words
+                    .windows(2)
+                    .any(|it| it == [b"--name", pair.as_bytes()])
+        });
+        found
     }
 
     /// `H:P` of the router.
@@ -199,8 +247,9 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // What a run leaves behind when it could not stop it: nothing may outlive the harness.
         drop(self.up.start_kill());
+        let deadline = Instant::now() + DYING;
         let mut nobody = 0;
-        while nobody < LOOKS {
+        while nobody < LOOKS && Instant::now() < deadline {
             let left = self.serving();
             nobody = if left.is_empty() { nobody + 1 } else { 0 };
             for id in &left {
@@ -219,9 +268,9 @@ pub(crate) fn signal(id: &ProcessId, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-async fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result<(Child, String)> {
+fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result<Child> {
     let log = up_log(data).doing("open the log of `up`")?;
-    let mut up = Command::new(program)
+    Command::new(program)
         .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
         .arg("--data")
         .arg(data)
@@ -230,32 +279,11 @@ async fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
+        // Ctrl-C is for the harness, which then stops all.
+        .process_group(0)
+        .kill_on_drop(true)
         .spawn()
-        .doing(format_args!("start {}", program.display()))?;
-    let mut line = String::new();
-    let stdout = up.stdout.take();
-    if let Some(stdout) = stdout {
-        let mut lines = BufReader::new(stdout);
-        let read = timeout(UP_LIMIT, lines.read_line(&mut line)).await;
-        read.doing("wait for `up` to serve")?
-            .doing("read what `up` says")?;
-        // It may say more; somebody has to read it.
-        tokio::spawn(async move {
-            let mut rest = String::new();
-            while lines.read_line(&mut rest).await.is_ok_and(|read| read > 0) {
-                rest.clear();
-            }
-        });
-    }
-    if let Some(url) = line.trim_end().strip_prefix("router ") {
-        return Ok((up, url.to_owned()));
-    }
-    let log = std::fs::read_to_string(up_log_path(data)).unwrap_or_default();
-    let last = log.lines().last().unwrap_or_default();
-    Err(Failure(format!(
-        "`up` said {line:?} where the address of the router belongs; its last words: {}",
-        last.escape_debug()
-    )))
+        .doing(format_args!("start {}", program.display()))
 }
 
 fn up_log_path(data: &Path) -> PathBuf {

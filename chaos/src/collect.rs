@@ -40,6 +40,7 @@ pub(crate) async fn settled(control: &Client, nodes: usize) -> Result<Vec<(Repli
                 .map(|server| {
                     let replica = Replica {
                         name: server.name,
+                        state: state(server.state).to_owned(),
                         applied: server.applied,
                         digest: server.digest,
                     };
@@ -48,6 +49,20 @@ pub(crate) async fn settled(control: &Client, nodes: usize) -> Result<Vec<(Repli
                 .collect());
         }
         tokio::time::sleep(LOOK * 10).await;
+    }
+}
+
+/// In the words of `sns-server status`.
+fn state(state: ServerState) -> &'static str {
+    match state {
+        ServerState::Unspecified => "unspecified",
+        ServerState::Starting => "starting",
+        ServerState::Serving => "serving",
+        ServerState::Draining => "draining",
+        ServerState::Hung => "hung",
+        ServerState::Restarting => "restarting",
+        ServerState::Failed => "failed",
+        ServerState::Stopped => "stopped",
     }
 }
 

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rand::RngExt as _;
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use sns_client::{Client, ServerState};
 use sns_server::pair::process::ProcessId;
@@ -42,7 +42,7 @@ pub enum Kind {
     All,
     /// SIGSTOP of any process for 0.1 to 10 s, then SIGCONT if it still lives.
     Stop,
-    /// SIGSTOP of a node for good, every second time while it holds the lock of the log.
+    /// SIGSTOP of a node for good, as often as not while it holds the lock of the log.
     Hang,
     /// kill -9 of a node, and again while it starts and recovers.
     Startup,
@@ -176,7 +176,11 @@ pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
     pub(crate) control: Client,
     pub(crate) clock: Clock,
+    pub(crate) seed: u64,
+    /// Of the fault that is being done.
     pub(crate) rng: StdRng,
+    /// Whom it is meant to hit.
+    pub(crate) hit: Vec<String>,
     pub(crate) wires: Wires,
     pub(crate) counters: Arc<Counters>,
     /// A client with little patience.
@@ -192,19 +196,18 @@ impl fmt::Debug for Stage {
 }
 
 impl Stage {
-    /// Does one of this kind, and waits until it is over and all serve again.
-    pub(crate) async fn inject(&mut self, kind: Kind) -> Result<Fault> {
+    /// Does one of this kind, and waits until it is over and all serve again. The dice are thrown
+    /// anew for each, so that the schedule is the seed's, however long a fault took.
+    pub(crate) async fn inject(&mut self, kind: Kind, number: u64) -> Fault {
+        self.rng = StdRng::seed_from_u64(self.seed ^ (number + 1).wrapping_mul(0x9e37_79b9));
         let mut fault = Fault {
             kind: kind.as_str().to_owned(),
-            target: String::new(),
-            servers: Vec::new(),
             at: self.clock.now(),
-            end: 0,
-            excuses: false,
-            detail: String::new(),
-            complaint: None,
+            ..Fault::default()
         };
-        match kind {
+        self.hit.clear();
+        let before = self.cluster.processes();
+        let ended = match kind {
             Kind::Kill => self.kill_one(&mut fault).await,
             Kind::Pair => self.kill_pair(&mut fault).await,
             Kind::All => self.kill_all(&mut fault).await,
@@ -216,13 +219,19 @@ impl Stage {
             Kind::DiskFull => self.disk_full(&mut fault).await,
             Kind::Descriptors => self.descriptors(&mut fault).await,
             Kind::Net => self.net(&mut fault).await,
-        }
-        .map_err(|e| {
-            let place = format!("{kind} {} at {} ms", fault.target, fault.at / 1_000);
-            Failure(format!("{place}: {e}"))
-        })?;
+        };
         fault.end = self.clock.now();
-        Ok(fault)
+        if let Err(e) = ended {
+            complain(&mut fault, &e.to_string());
+        }
+        // Nobody else may have been touched.
+        let after = self.cluster.processes();
+        for (name, id) in &before {
+            if !self.hit.contains(name) && after.get(name) != Some(id) {
+                complain(&mut fault, &format!("{name} did not live on: {id:?}"));
+            }
+        }
+        fault
     }
 
     /// One of the nodes.
@@ -256,12 +265,14 @@ impl Stage {
     }
 
     /// Sends a signal to whoever has this name now, and notes whom it hit and when.
-    async fn hit(&self, name: &str, how: Signal, fault: &mut Fault) -> Result<ProcessId> {
+    async fn hit(&mut self, name: &str, how: Signal, fault: &mut Fault) -> Result<ProcessId> {
         let id = self.living(name).await?;
+        self.hit.push(name.to_owned());
         name.clone_into(&mut fault.target);
         fault.servers.extend(self.cluster.address(name));
-        fault.at = self.clock.now();
+        fault.everybody = name == "router";
         signal(&id, how)?;
+        fault.at = self.clock.now();
         Ok(id)
     }
 
@@ -295,6 +306,20 @@ impl Stage {
             sleep(LOOK).await;
         }
     }
+}
+
+/// Adds what should not have happened.
+pub(crate) fn complain(fault: &mut Fault, what: &str) {
+    let said = fault.complaint.get_or_insert_default();
+    if !said.is_empty() {
+        said.push_str("; ");
+    }
+    said.push_str(what);
+}
+
+/// As a history has it.
+fn micros(time: Duration) -> Option<u64> {
+    u64::try_from(time.as_micros()).ok()
 }
 
 /// Milliseconds, for details.

@@ -108,6 +108,9 @@ pub enum Call {
         of: Option<String>,
         /// The highest seq that this handle had seen before: every page includes it.
         at_least: u64,
+        /// How many posts a page was to have at most; 0 = not known.
+        #[serde(default)]
+        limit: usize,
         /// The first page was asked to include all that was acknowledged anywhere.
         linearizable: bool,
         /// What came, in that order.
@@ -231,8 +234,21 @@ pub enum Event {
     },
 }
 
+/// Which calls may fail while a fault lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Excuse {
+    /// None: a server lives.
+    #[default]
+    Nothing,
+    /// Writes that are refused as `DISK_FULL`.
+    Full,
+    /// All: no server lives.
+    Everything,
+}
+
 /// What was done to the service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// `kill`, `stop`, ...
     pub kind: String,
@@ -244,8 +260,14 @@ pub struct Fault {
     pub at: Micros,
     /// When it was over, and whoever was hit served again.
     pub end: Micros,
-    /// Calls may fail meanwhile: no server lived, or none could write.
-    pub excuses: bool,
+    /// Calls that may fail meanwhile.
+    pub excuses: Excuse,
+    /// It concerned every client, wherever it was: a router, or the right to write.
+    #[serde(default)]
+    pub everybody: bool,
+    /// Until service was there again: since the fault, since `up`, since there was room.
+    #[serde(default)]
+    pub back: Option<Micros>,
     /// What else is worth knowing.
     pub detail: String,
     /// What should not have happened, and is seen in no call of a client.
@@ -313,6 +335,8 @@ pub enum Act {
 pub struct Replica {
     /// The node.
     pub name: String,
+    /// Whether it serves: `serving`, or another state of the contract.
+    pub state: String,
     /// Index of the last entry that it applied.
     pub applied: u64,
     /// Of its view.

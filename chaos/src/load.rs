@@ -9,15 +9,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::failure::{Doing as _, Failure, Result};
-use crate::history::{Op, Stream};
+use crate::failure::{Doing as _, Result};
+use crate::history::{Call, Op, Outcome, Stream};
 use crate::wire::Wires;
 
 mod caller;
 mod prober;
 mod watcher;
 
-use caller::Caller;
+use caller::{Caller, told};
 use watcher::Watcher;
 
 pub(crate) use prober::{PROBER, Prober};
@@ -74,6 +74,25 @@ impl Shared {
     fn server(&self, client: &Client) -> String {
         let first = client.addresses().into_iter().next().unwrap_or_default();
         self.wires.behind(&first)
+    }
+
+    /// The post that ends every timeline.
+    async fn mark(&self, marker: &Client) -> Op {
+        let (start, server) = (self.clock.now(), self.server(marker));
+        let text = format!("the end {:016x}", rand::random::<u64>());
+        let outcome = match marker.post(text.clone()).await {
+            Ok(post) => Outcome::Ok { seq: post.id.get() },
+            Err(error) => told(&error),
+        };
+        Op {
+            client: u32::MAX,
+            user: MARKER.to_owned(),
+            call: Call::Post { text },
+            start,
+            end: self.clock.now(),
+            server,
+            outcome,
+        }
     }
 }
 
@@ -138,24 +157,14 @@ impl Load {
         for caller in self.callers {
             ops.extend(caller.await.doing("run a client")?);
         }
-        let (user, start) = (MARKER.to_owned(), self.shared.clock.now());
-        let server = self.shared.server(&self.marker);
-        let text = format!("the end {:016x}", rand::random::<u64>());
-        let posted = self.marker.post(text.clone()).await;
-        let posted = posted.map_err(|e| Failure(format!("nobody takes the last post: {e}")))?;
-        ops.push(Op {
-            client: u32::MAX,
-            user,
-            call: crate::history::Call::Post { text },
-            start,
-            end: self.shared.clock.now(),
-            server,
-            outcome: crate::history::Outcome::Ok {
-                seq: posted.id.get(),
-            },
-        });
+        let marked = self.shared.mark(&self.marker).await;
+        let nobody_took_it = !matches!(marked.outcome, Outcome::Ok { .. });
+        ops.push(marked);
         let mut streams = Vec::new();
         let give_up = CancellationToken::new();
+        if nobody_took_it {
+            give_up.cancel();
+        }
         let alarm = give_up.clone();
         let waiting = tokio::spawn(async move {
             tokio::time::sleep(END_LIMIT).await;

@@ -63,6 +63,13 @@ impl fmt::Display for Outcome {
         for (kind, number) in &counts.faults {
             writeln!(f, "fault    {kind}: {number}")?;
         }
+        for (kind, it) in &self.report.outages.back {
+            writeln!(
+                f,
+                "service  {kind}: back {} times, p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+                it.count, it.p50_ms, it.p99_ms, it.max_ms
+            )?;
+        }
         for (kind, it) in &self.report.outages.calls {
             writeln!(
                 f,
@@ -83,6 +90,7 @@ impl fmt::Display for Outcome {
         ) {
             writeln!(f, "timelines  each lost its server {least} to {most} times")?;
         }
+        writeln!(f, "outages that never ended: {}", self.report.outages.open)?;
         if self.report.passed() {
             write!(
                 f,

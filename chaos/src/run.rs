@@ -1,5 +1,6 @@
 //! One run, from a new data directory to a checked history.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sns_client::{Client, Options};
+use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::args;
@@ -16,9 +18,8 @@ use crate::check::check;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::collect::{listings, settled};
-use crate::facade;
 use crate::failure::{Doing as _, Failure, Result};
-use crate::faults::{Deck, Kind, Kinds, Stage};
+use crate::faults::{Deck, Kind, Kinds, Stage, complain};
 use crate::follower::follow;
 use crate::history::{Fault, History, Run};
 use crate::load::{Counters, Load, MARKER, PROBER, Plan, Prober, Shared, user};
@@ -26,6 +27,7 @@ use crate::progress::Progress;
 use crate::report::Outcome;
 use crate::resources::Sampler;
 use crate::wire::Wires;
+use crate::{facade, namespace};
 
 /// Users that the posts of `--preload` are spread over.
 const PRELOAD_USERS: u64 = 100;
@@ -42,6 +44,10 @@ pub(crate) async fn run(args: args::Run) -> Result<Outcome> {
     let progress = Progress::new(args.duration);
     progress.say(&format!("seed {seed}"));
     let place = Place::new(&args)?;
+    if let Some(path) = &args.history {
+        // Better now than after an hour.
+        fs::File::create(path).doing(format_args!("write {}", path.display()))?;
+    }
     let ran = Running::start(&args, seed, &place, &progress).await;
     let history = match ran {
         Ok(running) => running.finish(&args, &progress).await,
@@ -81,11 +87,14 @@ pub(crate) async fn run(args: args::Run) -> Result<Outcome> {
 /// Where the data is.
 struct Place {
     dir: PathBuf,
-    temporary: std::cell::RefCell<Option<tempfile::TempDir>>,
+    temporary: RefCell<Option<TempDir>>,
+    /// Where to put what is worth keeping, if the data goes away with this process.
+    outside: Option<PathBuf>,
 }
 
 impl Place {
     fn new(args: &args::Run) -> Result<Self> {
+        let outside = std::env::var_os(namespace::KEEP).map(PathBuf::from);
         if let Some(dir) = &args.data {
             fs::create_dir_all(dir).doing(format_args!("make {}", dir.display()))?;
             let mut entries = fs::read_dir(dir).doing("list the directory of --data")?;
@@ -96,6 +105,7 @@ impl Place {
             return Ok(Self {
                 dir: dir.clone(),
                 temporary: None.into(),
+                outside,
             });
         }
         let temporary = tempfile::Builder::new().prefix("sns-chaos-").tempdir();
@@ -103,16 +113,37 @@ impl Place {
         Ok(Self {
             dir: temporary.path().to_owned(),
             temporary: Some(temporary).into(),
+            outside,
         })
     }
 
-    /// It stays when the run is over.
+    /// It stays when the run is over; where.
     fn keep(&self) -> &Path {
         if let Some(temporary) = self.temporary.take() {
             drop(temporary.keep());
         }
-        &self.dir
+        let Some(outside) = &self.outside else {
+            return &self.dir;
+        };
+        // A view is made from the log, and is large. What cannot be copied is lost.
+        drop(copy(&self.dir, outside));
+        outside
     }
+}
+
+/// Copies a directory, but no views.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if !entry.file_type()?.is_dir() {
+            fs::copy(entry.path(), target)?;
+        } else if entry.file_name() != "view" {
+            copy(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
 }
 
 /// A run under way.
@@ -185,7 +216,9 @@ impl Running {
             cluster,
             control,
             clock,
+            seed,
             rng: StdRng::seed_from_u64(seed),
+            hit: Vec::new(),
             wires,
             counters,
             prober,
@@ -202,21 +235,27 @@ impl Running {
     }
 
     async fn finish(mut self, args: &args::Run, progress: &Progress) -> Result<History> {
-        let faults = self.hurt(args, progress).await?;
+        let mut faults = self.hurt(args, progress).await?;
         progress.stage("waiting for the timelines");
         let (mut ops, streams) = self.load.finish().await?;
         ops.extend(self.stage.prober.into_ops());
         // By time, as one would tell it.
         ops.sort_by_key(|op| op.start);
-        let nodes = self.stage.cluster.nodes().len();
+        // What goes wrong from here on is the service's doing: the history is judged all the same.
+        let mut end = Fault {
+            kind: "end".to_owned(),
+            at: self.stage.clock.now(),
+            ..Fault::default()
+        };
+        let cluster = &mut self.stage.cluster;
+        let nodes = cluster.nodes().len();
         progress.stage("asking every replica");
-        let found = settled(&self.stage.control, nodes).await?;
+        let found = settled(&self.stage.control, nodes).await;
+        let found = found.unwrap_or_else(|e| complain_of(&mut end, &e));
         drop(self.enough);
-        let log = self.follower.await.doing("follow the log")??;
-        let mut users: Vec<String> = (0..args.clients).map(user).collect();
-        users.extend((0..args.watchers).map(|number| format!("watcher{number}")));
-        users.extend([MARKER, PROBER].map(str::to_owned));
-        users.extend((0..PRELOAD_USERS.min(args.preload)).map(preloaded));
+        let log = self.follower.await.doing("follow the log")?;
+        let log = log.unwrap_or_else(|e| complain_of(&mut end, &e));
+        let users = users(args);
         let total = users.len() * found.len();
         let mut listed = Vec::new();
         let mut done = 0;
@@ -225,10 +264,15 @@ impl Running {
                 done += 1;
                 progress.part(done, total);
             });
-            listed.extend(lists.await?);
+            listed.extend(lists.await.unwrap_or_else(|e| complain_of(&mut end, &e)));
         }
         progress.stage("stopping the service");
-        self.stage.cluster.stop().await?;
+        if let Err(e) = cluster.stop().await {
+            complain(&mut end, &e.to_string());
+        }
+        if end.complaint.is_some() {
+            faults.push(end);
+        }
         Ok(History {
             run: self.run,
             ops,
@@ -246,6 +290,7 @@ impl Running {
         let begun = Instant::now();
         let mut rest = WARM_UP;
         let mut deck = Deck::new(args.faults.clone());
+        let mut order = StdRng::seed_from_u64(self.run.seed);
         loop {
             let counters = Arc::clone(&self.stage.counters);
             let acknowledged = Counters::get(&counters.acknowledged);
@@ -257,18 +302,35 @@ impl Running {
             if time >= args.duration && count >= args.count && acknowledged >= args.writes {
                 return Ok(faults);
             }
-            tokio::select! {
-                () = tokio::time::sleep(rest) => {}
-                _ = tokio::signal::ctrl_c() => {
-                    return Err(Failure("interrupted".to_owned()));
-                }
-            }
-            let kind = deck.draw(&mut self.stage.rng);
+            tokio::time::sleep(rest).await;
+            let kind = deck.draw(&mut order);
             let kind = kind.ok_or_else(|| Failure("no kind of fault is given".to_owned()))?;
-            faults.push(self.stage.inject(kind).await?);
+            let fault = self.stage.inject(kind, count).await;
+            if let Some(complaint) = &fault.complaint {
+                // Whatever comes after a broken promise proves little.
+                progress.say(&format!("the run ends early: {kind}: {complaint}"));
+                faults.push(fault);
+                return Ok(faults);
+            }
+            faults.push(fault);
             rest = args.rest.mul_f64(self.stage.rng.random());
         }
     }
+}
+
+/// Who is listed in the end.
+fn users(args: &args::Run) -> Vec<String> {
+    let mut users: Vec<String> = (0..args.clients).map(user).collect();
+    users.extend((0..args.watchers).map(|number| format!("watcher{number}")));
+    users.extend([MARKER, PROBER].map(str::to_owned));
+    users.extend((0..PRELOAD_USERS.min(args.preload)).map(preloaded));
+    users
+}
+
+/// Nothing, and why.
+fn complain_of<T: Default>(fault: &mut Fault, why: &Failure) -> T {
+    complain(fault, &why.to_string());
+    T::default()
 }
 
 fn names(kinds: &Kinds) -> Vec<String> {

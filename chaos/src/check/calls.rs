@@ -4,7 +4,7 @@
 use super::model::Reason;
 use super::report::{Counts, Kind, Place, Report, ms};
 use super::writes::describe;
-use crate::history::{Fault, History, Micros, Outcome};
+use crate::history::{Call, Excuse, Fault, History, Micros, Op, Outcome};
 
 /// After the end of a fault that excuses failed calls: the library shuns a failed address for 1 s,
 /// so that a call that began meanwhile may still end without an answer. It gives up only after
@@ -15,7 +15,7 @@ pub(super) fn check(history: &History, report: &mut Report) {
     let mut dark: Vec<&Fault> = history
         .faults
         .iter()
-        .filter(|fault| fault.excuses)
+        .filter(|fault| fault.excuses != Excuse::Nothing)
         .collect();
     dark.sort_by_key(|fault| fault.at);
     for fault in &history.faults {
@@ -32,13 +32,14 @@ pub(super) fn check(history: &History, report: &mut Report) {
                 format!("{} ends before it starts", describe(op))
             });
         }
-        let Some(reason) = failure(&op.outcome) else {
+        let Some(reason) = failure(op) else {
             continue;
         };
         // There are few faults; they may overlap.
         let excused = dark
             .iter()
             .take_while(|fault| fault.at <= op.end)
+            .filter(|fault| fault.excuses == Excuse::Everything || reason == "DISK_FULL")
             .any(|fault| op.start <= fault.end.saturating_add(GRACE));
         if !excused {
             report.add(Kind::Failed, Place::Op(number), || {
@@ -51,14 +52,18 @@ pub(super) fn check(history: &History, report: &mut Report) {
     }
 }
 
-/// The reason, if this is no answer.
-pub(super) fn failure(outcome: &Outcome) -> Option<&str> {
-    match outcome {
+/// The reason, if this is no answer to what was asked.
+pub fn failure(op: &Op) -> Option<&str> {
+    match &op.outcome {
         Outcome::Ok { .. } => None,
         Outcome::Unknown { reason } => Some(reason),
         Outcome::Refused { reason } => {
-            let answer = Reason::of_state(reason).is_some()
-                || matches!(reason.as_str(), "USERNAME_INVALID" | "TEXT_INVALID");
+            let answer = match (Reason::of_state(reason), &op.call) {
+                (Some(Reason::SelfFollow), Call::Follow { followee }) => *followee == op.user,
+                (Some(Reason::SelfFollow) | None, _) => false,
+                (Some(reason), Call::Walk { .. }) => reason == Reason::UserNotFound,
+                (Some(_), _) => true,
+            };
             (!answer).then_some(reason)
         }
     }
@@ -72,6 +77,6 @@ pub(super) fn count(history: &History, counts: &mut Counts) {
             Outcome::Refused { .. } => counts.refused += 1,
             Outcome::Unknown { .. } => counts.unknown += 1,
         }
-        counts.failed += u64::from(failure(&op.outcome).is_some());
+        counts.failed += u64::from(failure(op).is_some());
     }
 }

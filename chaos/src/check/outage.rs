@@ -33,6 +33,8 @@ pub struct Outages {
     /// By kind of fault: from the moment at which a timeline noticed that its server was lost to
     /// that at which it went on. `other`: no fault of the history hit that server.
     pub streams: BTreeMap<String, Figures>,
+    /// By kind of fault: until service was there again, as the harness saw it ([`Fault::back`]).
+    pub back: BTreeMap<String, Figures>,
     /// Outages that no good answer ended.
     pub open: u64,
     /// Of each timeline, in the order of the history: faults that hit the server it was at.
@@ -77,15 +79,14 @@ fn in_ms(micros: Micros) -> f64 {
     micros.min(LONGEST) as f64 / 1_000.0
 }
 
-/// The death of a router concerns everybody: who asks next for servers asks in vain.
-fn is_router(fault: &Fault) -> bool {
-    fault.target == "router"
-}
-
 /// Under which name its outages are added up.
 fn key(fault: &Fault) -> String {
-    let router = if is_router(fault) { " (router)" } else { "" };
-    format!("{}{router}", fault.kind)
+    let whom = match (fault.everybody, fault.target.as_str()) {
+        (true, "router") => " (router)",
+        (true, _) => " (lock)",
+        (false, _) => "",
+    };
+    format!("{}{whom}", fault.kind)
 }
 
 fn hits(fault: &Fault, server: &str) -> bool {
@@ -117,6 +118,13 @@ pub(super) fn measure(history: &History) -> Outages {
             .stream_faults
             .push(history.faults.iter().filter(hit).count() as u64);
     }
+    let mut back = Times::default();
+    for fault in &history.faults {
+        if let Some(time) = fault.back {
+            back.add(key(fault), time);
+        }
+    }
+    outages.back = back.figures();
     outages.calls = calls.figures();
     outages.streams = streams.figures();
     outages
@@ -129,10 +137,12 @@ fn of_client(ops: &[&Op], fault: &Fault) -> Option<Result<Micros, ()>> {
     let next = ops.partition_point(|op| op.end < fault.at);
     let last = ops[..next].iter().rfind(good)?;
     let in_flight = ops.get(next).filter(|op| op.start <= fault.at);
-    let concerned = is_router(fault)
+    let concerned = fault.everybody
         || hits(fault, &last.server)
         || in_flight.is_some_and(|op| hits(fault, &op.server));
-    let after = ops[next..].iter().find(good);
+    // What the victim had answered before it was hit proves nothing, even if it came later.
+    let proves = |op: &&&Op| op.start > fault.at || !hits(fault, &op.server);
+    let after = ops[next..].iter().find(|op| good(op) && proves(op));
     concerned.then(|| after.map(|op| op.end - last.end).ok_or(()))
 }
 

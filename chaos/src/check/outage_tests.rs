@@ -31,9 +31,8 @@ fn fault(kind: &str, target: &str, server: &str, at: Micros) -> Fault {
         servers: vec![server.into()],
         at,
         end: at + 1_000,
-        excuses: false,
-        detail: String::new(),
-        complaint: None,
+        everybody: target == "router",
+        ..Fault::default()
     }
 }
 

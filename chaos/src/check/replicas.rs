@@ -33,9 +33,22 @@ fn states(history: &History, facts: &Facts<'_>, report: &mut Report) {
         *listed.entry(&listing.replica).or_default() += 1;
     }
     let most = listed.values().copied().max().unwrap_or(0);
+    let names: HashSet<&str> = history.replicas.iter().map(|it| it.name.as_str()).collect();
+    let nodes = 2 * history.run.pairs as usize;
+    if names.len() != nodes || history.replicas.len() != nodes {
+        report.add(Kind::Incomplete, Place::Run, || {
+            format!("{} replicas told what they have, of {nodes}", names.len())
+        });
+    }
     for replica in &history.replicas {
         *digests.entry(&replica.digest).or_default() += 1;
         let place = || Place::Replica(replica.name.clone());
+        if replica.state != "serving" || replica.digest.is_empty() {
+            report.add(Kind::Failed, place(), || {
+                let (state, digest) = (&replica.state, &replica.digest);
+                format!("in the end it is {state}, with the digest {digest:?}")
+            });
+        }
         if replica.applied != last {
             report.add(Kind::Diverged, place(), || {
                 let applied = replica.applied;

@@ -29,16 +29,20 @@ fn two_posts(times: [(u64, u64); 2]) -> History {
         ));
         history.ops.push(op(Call::Post { text }, (start, end), seq));
     }
-    history.replicas.push(Replica {
-        name: "r".into(),
-        applied: 3,
-        digest: "d".into(),
-    });
-    history.listings.push(crate::history::Listing {
-        replica: "r".into(),
-        user: user(),
-        list: crate::history::List::Following { names: Vec::new() },
-    });
+    history.run.pairs = 1;
+    for name in ["a-master", "a-slave"] {
+        history.replicas.push(Replica {
+            name: name.into(),
+            state: "serving".into(),
+            applied: 3,
+            digest: "d".into(),
+        });
+        history.listings.push(crate::history::Listing {
+            replica: name.into(),
+            user: user(),
+            list: crate::history::List::Following { names: Vec::new() },
+        });
+    }
     history
 }
 
@@ -93,6 +97,7 @@ fn a_write_that_ended_before_another_was_called_stands_before_it() {
 fn a_page_shows_nothing_that_was_called_after_it() {
     let mut history = two_posts([(10, 20), (41, 50)]);
     let walk = |pages| Call::Walk {
+        limit: 0,
         of: None,
         at_least: 0,
         linearizable: false,

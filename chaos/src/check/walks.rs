@@ -25,6 +25,7 @@ pub(super) fn check(history: &History, facts: &Facts<'_>, report: &mut Report) {
         if let Call::Walk {
             of,
             at_least,
+            limit,
             linearizable,
             pages,
             complete,
@@ -38,6 +39,7 @@ pub(super) fn check(history: &History, facts: &Facts<'_>, report: &mut Report) {
                 complete: *complete,
             };
             walk.states(pages, (*at_least).max(highest), *linearizable, report);
+            walk.full(pages, *limit, report);
             walk.posts(pages, &mut scratch, report);
             walk.refusal(report);
             highest = pages.iter().map(|page| page.seq).fold(highest, u64::max);
@@ -114,6 +116,19 @@ impl Walk<'_> {
             }
             if page.seq > floor.0 {
                 floor = (page.seq, "had answered the page before");
+            }
+        }
+    }
+
+    /// Every page but the one that ends the listing has as many posts as were asked for.
+    fn full(&self, pages: &[Page], limit: usize, report: &mut Report) {
+        for (number, page) in pages.iter().enumerate() {
+            let ends = self.complete && number + 1 == pages.len();
+            let posts = page.posts.len();
+            if limit > 0 && (posts > limit || posts < limit && !ends) {
+                self.add(report, Kind::Gap, number, || {
+                    format!("{posts} posts where {limit} were asked for, and it is not the end")
+                });
             }
         }
     }

@@ -5,13 +5,10 @@ use std::io::{ErrorKind, Write as _};
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
-use tokio::time::sleep;
 
-use super::{BACK, Failure, Result, Stage, ms};
-use crate::cluster::LOOK;
+use super::{BACK, Failure, Result, Stage, complain, micros, ms};
 use crate::failure::Doing as _;
-use crate::history::{Fault, Outcome};
-use crate::load::Counters;
+use crate::history::{Excuse, Fault, Outcome};
 
 /// What is taken at a time: first much, then the rest.
 const BLOCK: usize = 1 << 20;
@@ -32,7 +29,7 @@ fn fill(ballast: &mut File, bytes: usize) -> Result<()> {
 impl Stage {
     pub(super) async fn disk_full(&mut self, fault: &mut Fault) -> Result<()> {
         "disk".clone_into(&mut fault.target);
-        fault.excuses = true;
+        fault.excuses = Excuse::Full;
         let before = self.restarts().await?;
         let time = Duration::from_millis(self.rng.random_range(1_000..4_000));
         fault.at = self.clock.now();
@@ -55,18 +52,18 @@ impl Stage {
             }
         }
         drop(ballast);
-        let acknowledged = Counters::get(&self.counters.acknowledged);
         fs::remove_file(&self.ballast).doing("give the room back")?;
         let begun = Instant::now();
-        while Counters::get(&self.counters.acknowledged) == acknowledged {
+        // The first write that is called now.
+        while !matches!(self.prober.post().await, Outcome::Ok { .. }) {
             if begun.elapsed() > BACK {
                 return Err(Failure(format!(
                     "no write {BACK:?} after there was room again"
                 )));
             }
-            sleep(LOOK).await;
         }
         let resumed = begun.elapsed();
+        fault.back = micros(resumed);
         self.all_serve(&[]).await?;
         let restarts = self.restarts().await? - before;
         fault.detail = format!(
@@ -82,7 +79,7 @@ impl Stage {
             others.push(format!("{restarts} restarts"));
         }
         if !others.is_empty() {
-            fault.complaint = Some(others.join("; "));
+            complain(fault, &others.join("; "));
         }
         Ok(())
     }

@@ -7,10 +7,10 @@ use rand::seq::IndexedRandom as _;
 use rustix::process::Signal;
 use tokio::time::{sleep, timeout};
 
-use super::{BACK, Failure, Result, Stage, ms, signal};
+use super::{BACK, Failure, Result, Stage, complain, micros, ms, signal};
 use crate::cluster::LOOK;
 use crate::failure::Doing as _;
-use crate::history::Fault;
+use crate::history::{Excuse, Fault};
 
 /// A start is over after this, on a small data set.
 const START: Duration = Duration::from_millis(200);
@@ -21,6 +21,7 @@ impl Stage {
         let old = self.hit(&name, Signal::KILL, fault).await?;
         let begun = Instant::now();
         self.all_serve(&[old]).await?;
+        fault.back = micros(begun.elapsed());
         fault.detail = format!("serves again after {}", ms(begun.elapsed()));
         Ok(())
     }
@@ -39,9 +40,12 @@ impl Stage {
             old.push(self.hit(&name, Signal::KILL, fault).await?);
         }
         fault.target.clone_from(&pair);
-        fault.excuses = pairs.len() == 1;
+        if nodes.len() == 2 {
+            fault.excuses = Excuse::Everything;
+        }
         let begun = Instant::now();
         self.all_serve(&old).await?;
+        fault.back = micros(begun.elapsed());
         fault.detail = format!("both serve again after {}", ms(begun.elapsed()));
         Ok(())
     }
@@ -53,10 +57,13 @@ impl Stage {
             .iter()
             .filter_map(|it| self.cluster.address(it))
             .collect();
-        fault.excuses = true;
+        fault.excuses = Excuse::Everything;
+        self.hit.extend(nodes);
+        self.hit.extend(["up", "router"].map(str::to_owned));
         fault.at = self.clock.now();
         self.cluster.kill_everything().await?;
         let time = self.cluster.start_again().await?;
+        fault.back = micros(time);
         self.all_serve(&[]).await?;
         fault.detail = format!("all serve {} after `up`", ms(time));
         Ok(())
@@ -68,13 +75,16 @@ impl Stage {
         let times = self.rng.random_range(1..=3);
         let deadline = Instant::now() + BACK;
         while old.len() <= times && Instant::now() < deadline {
-            let Some(id) = self.cluster.node(&name) else {
-                sleep(LOOK).await;
+            let next = self.cluster.starting(&name);
+            let Some(id) = next.into_iter().find(|id| !old.contains(id)) else {
+                tokio::task::yield_now().await;
                 continue;
             };
             sleep(START.mul_f64(self.rng.random())).await;
-            signal(&id, Signal::KILL)?;
-            old.push(id);
+            if id.is_alive() {
+                signal(&id, Signal::KILL)?;
+                old.push(id);
+            }
         }
         let begun = Instant::now();
         self.all_serve(&old).await?;
@@ -90,6 +100,8 @@ impl Stage {
         // First one that is let be, for the time it takes.
         let begun = Instant::now();
         self.snapshot(None).await?;
+        // Whoever waits for another maker in vain has measured nothing; then this is too long, and
+        // the kills below come late.
         let whole = begun.elapsed();
         // Two good ones allow a trim; the next one is killed on its way.
         let cut = whole.mul_f64(self.rng.random());
@@ -103,6 +115,9 @@ impl Stage {
         let made = timeout(limit, maker.wait()).await;
         let made = made.doing("wait for a snapshot")?;
         let made = made.doing("wait for a snapshot")?;
+        if !matches!(made.code(), Some(0 | 6)) {
+            complain(fault, &format!("`snapshot create` ended with {made}"));
+        }
         self.all_serve(&[old]).await?;
         fault.detail = format!("a snapshot takes {}; it ended with {made}", ms(whole));
         Ok(())
@@ -110,16 +125,22 @@ impl Stage {
 
     /// Makes a snapshot; kills who makes it after this time.
     async fn snapshot(&self, kill_after: Option<Duration>) -> Result<()> {
+        let limit = kill_after.unwrap_or(BACK);
+        let deadline = Instant::now() + limit;
         let mut maker = self.snapshot_command().spawn();
         let maker = maker.as_mut();
         let maker = maker.map_err(|e| Failure(format!("cannot make a snapshot: {e}")))?;
-        let limit = kill_after.unwrap_or(BACK);
         match timeout(limit, maker.wait()).await {
             Ok(ended) => {
                 let ended = ended.doing("wait for a snapshot")?;
-                // Another one may be under way: the servers make them too.
                 match ended.code() {
-                    Some(0 | 6) => Ok(()),
+                    Some(0) => Ok(()),
+                    // Another one is under way: the servers make them too.
+                    Some(6) if kill_after.is_some() => Ok(()),
+                    Some(6) if Instant::now() < deadline => {
+                        sleep(LOOK * 20).await;
+                        Box::pin(self.snapshot(None)).await
+                    }
                     _ => Err(Failure(format!("`snapshot create` ended with {ended}"))),
                 }
             }

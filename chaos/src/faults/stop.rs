@@ -4,16 +4,20 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
-use sns_server::pair::process::{ProcessId, lock_holder};
+use sns_server::pair::process::{ProcessId, doing, lock_holder};
 use tokio::time::sleep;
 
-use super::{Failure, Result, Stage, ms, signal};
+use super::{Failure, Result, Stage, micros, ms, signal};
 use crate::cluster::LOOK;
 use crate::failure::Doing as _;
 use crate::history::Fault;
 
 /// The shortest and the longest stop.
 const STOP: (f64, f64) = (0.1, 10.0);
+/// Connections that somebody opens while no descriptor is left.
+const STRANGERS: u32 = 64;
+/// A partner that stands still as long may be killed.
+const NOTICED: Duration = Duration::from_millis(800);
 /// Tries to stop a process while it holds the lock of the log.
 const TRIES: u32 = 20_000;
 
@@ -35,8 +39,11 @@ impl Stage {
         } else {
             format!("went on after {}", ms(begun.elapsed()))
         };
-        // Its partner may have decided to kill it in the moment in which it went on.
-        let old: &[ProcessId] = if killed { &[id] } else { &[] };
+        if !killed && time > NOTICED {
+            // Its partner may have decided to kill it in the moment in which it went on.
+            sleep(NOTICED).await;
+        }
+        let old: &[ProcessId] = if id.is_alive() { &[] } else { &[id] };
         self.all_serve(old).await
     }
 
@@ -58,6 +65,8 @@ impl Stage {
         }
         let killed = begun.elapsed();
         self.all_serve(&[id]).await?;
+        fault.back = micros(begun.elapsed());
+        fault.everybody = holding;
         fault.detail = format!(
             "{}; killed after {}, serves again after {}",
             if holding {
@@ -77,8 +86,13 @@ impl Stage {
         let lock = self.cluster.data().join("log").join("lock");
         for _ in 0..TRIES {
             fault.servers.clear();
+            self.hit.clear();
             let name = self.any_node()?;
             let id = self.hit(&name, Signal::STOP, fault).await?;
+            // A signal takes effect a moment later.
+            while doing(id.pid) == "running" {
+                tokio::task::yield_now().await;
+            }
             let holder = lock_holder(&lock).doing("read /proc/locks")?;
             if holder == Some(id.pid) {
                 return Ok(id);
@@ -98,6 +112,8 @@ impl Stage {
         let pid = pid.ok_or_else(|| Failure(format!("{} is no pid", id.pid)))?;
         let open = std::fs::read_dir(format!("/proc/{}/fd", id.pid));
         let open = open.doing("count its descriptors")?.count() as u64;
+        let address = self.cluster.address(&name);
+        let address = address.ok_or_else(|| Failure(format!("{name} has no address")))?;
         name.clone_into(&mut fault.target);
         fault.servers.extend(self.cluster.address(&name));
         fault.at = self.clock.now();
@@ -108,15 +124,23 @@ impl Stage {
         };
         let before = prlimit(Some(pid), Resource::Nofile, limit);
         let before = before.doing("limit its descriptors")?;
+        // They take the numbers that were free below the limit; the rest waits to be accepted.
+        let mut strangers = Vec::new();
+        for _ in 0..STRANGERS {
+            let stranger = tokio::net::TcpStream::connect(&address);
+            if let Ok(Ok(stranger)) = tokio::time::timeout(NOTICED, stranger).await {
+                strangers.push(stranger);
+            }
+        }
         sleep(Duration::from_millis(self.rng.random_range(500..3_000))).await;
-        let lived = id.is_alive();
-        if lived {
+        if id.is_alive() {
             prlimit(Some(pid), Resource::Nofile, before).doing("give it descriptors again")?;
         }
         fault.detail = format!(
-            "at most {open} descriptors; {}",
-            if lived { "lived on" } else { "ended" }
+            "{open} descriptors and no more; {} strangers at its door",
+            strangers.len()
         );
+        drop(strangers);
         self.all_serve(&[]).await
     }
 }

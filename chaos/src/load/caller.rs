@@ -6,10 +6,11 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
-use sns_client::{Client, Cursor, Error, ErrorKind, Post, Reason};
+use sns_client::{Client, Cursor, Error, ErrorKind, Post};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Counters, Plan, Shared, user};
+use crate::check::failure;
 use crate::history::{Call, Micros, Op, Outcome, Page, Seen};
 
 /// Own posts that are kept in mind, to delete one of them.
@@ -70,15 +71,15 @@ impl Caller {
     async fn call(&mut self) -> Op {
         let server = self.shared.server(&self.client);
         let start = self.shared.clock.now();
-        let (call, outcome) = match self.rng.random_range(0..100) {
+        let kind = self.rng.random_range(0..100);
+        let (call, outcome) = match kind {
             0..80 => self.post().await,
             80..84 => self.delete().await,
             84..90 => self.follow_or_not().await,
             90..96 => self.walk().await,
             _ => self.linearizable().await,
         };
-        self.count(&call, &outcome);
-        Op {
+        let op = Op {
             client: self.number,
             user: self.user.clone(),
             call,
@@ -86,21 +87,21 @@ impl Caller {
             end: self.now(),
             server,
             outcome,
-        }
+        };
+        self.count(&op);
+        op
     }
 
     fn now(&self) -> Micros {
         self.shared.clock.now()
     }
 
-    fn count(&self, call: &Call, outcome: &Outcome) {
+    fn count(&self, op: &Op) {
         let counters = &self.shared.counters;
-        let read = matches!(call, Call::Walk { .. });
-        match outcome {
-            Outcome::Ok { .. } if read => {}
-            Outcome::Ok { .. } => Counters::add(&counters.acknowledged),
-            Outcome::Refused { reason } if is_answer(reason) => {}
-            _ => Counters::add(&counters.failed),
+        if failure(op).is_some() {
+            Counters::add(&counters.failed);
+        } else if matches!(op.outcome, Outcome::Ok { .. }) && !is_walk(op) {
+            Counters::add(&counters.acknowledged);
         }
     }
 
@@ -211,6 +212,7 @@ impl Caller {
         let call = Call::Walk {
             of,
             at_least,
+            limit,
             linearizable,
             pages,
             complete,
@@ -251,19 +253,11 @@ pub(super) fn seen(post: Post) -> Seen {
     }
 }
 
-/// Reasons that tell something about the state, as they should.
-fn is_answer(reason: &str) -> bool {
-    let answers = [
-        Reason::AlreadyFollowing,
-        Reason::NotFollowing,
-        Reason::PostNotFound,
-        Reason::UserNotFound,
-    ];
-    answers
-        .into_iter()
-        .any(|answer| sns_proto::reason::name(answer) == reason)
+fn is_walk(op: &Op) -> bool {
+    matches!(op.call, Call::Walk { .. })
 }
 
+/// How a call ended that was not well.
 pub(super) fn told(error: &Error) -> Outcome {
     let reason = match error.reason_name() {
         "" => error.kind().as_str(),

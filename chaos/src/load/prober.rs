@@ -12,7 +12,10 @@ use crate::history::{Call, Op, Outcome, Page};
 /// Its user.
 pub(crate) const PROBER: &str = "prober";
 /// How long it waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Posts of a page.
+const LIMIT: usize = 20;
 
 /// The client and what it was told.
 pub(crate) struct Prober {
@@ -48,7 +51,7 @@ impl Prober {
         let at_least = self.client.seen().get();
         let mut pages = Vec::new();
         let mut complete = false;
-        let outcome = match self.client.home().page().await {
+        let outcome = match self.client.home().limit(LIMIT).page().await {
             Ok(page) => {
                 complete = page.next.is_none();
                 pages.push(Page {
@@ -62,6 +65,7 @@ impl Prober {
         let call = Call::Walk {
             of: None,
             at_least,
+            limit: LIMIT,
             linearizable: false,
             pages,
             complete,

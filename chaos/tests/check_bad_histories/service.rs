@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use sns_chaos::history::{
-    Act, Call, Command, Fault, History, Micros, Op, Outcome, Page, Run, Stream,
+    Act, Call, Command, Excuse, Fault, History, Micros, Op, Outcome, Page, Run, Stream,
 };
 
 use self::state::State;
@@ -144,6 +144,7 @@ impl Service {
                 run: Run {
                     seed,
                     preloaded: size.preloaded as u64,
+                    pairs: 2,
                     ..Run::default()
                 },
                 ..History::default()
@@ -179,8 +180,12 @@ impl Service {
             let (user, text) = (name(self.rng.below(self.size.users)), self.text());
             self.log(&Act::CreatePost { user, text }, None);
         }
-        for (kind, at, excuses) in [("kill", 1_000_000, false), ("kill-all", DARK.0, true)] {
-            let servers = if excuses { &SERVERS[..] } else { &SERVERS[..1] };
+        for (kind, at, dark) in [("kill", 1_000_000, false), ("kill-all", DARK.0, true)] {
+            let (servers, excuses) = if dark {
+                (&SERVERS[..], Excuse::Everything)
+            } else {
+                (&SERVERS[..1], Excuse::Nothing)
+            };
             self.history.faults.push(Fault {
                 kind: kind.into(),
                 target: servers[0].into(),
@@ -188,8 +193,7 @@ impl Service {
                 at,
                 end: at + DARK.1 - DARK.0,
                 excuses,
-                detail: String::new(),
-                complaint: None,
+                ..Fault::default()
             });
         }
     }
@@ -398,12 +402,17 @@ impl Service {
         let call = Call::Walk {
             of: of.map(name),
             at_least: self.clients[client].seen,
+            limit: 0,
             linearizable: self.rng.one_in(3),
             pages: Vec::new(),
             complete: false,
         };
         let op = self.begin(client, call);
         let (size, most) = (2 + self.rng.below(7), 1 + self.rng.below(6));
+        let mut op = op;
+        if let Call::Walk { limit, .. } = &mut op.call {
+            *limit = size;
+        }
         let below = u64::MAX;
         self.clients[client].walk = Some(Walk {
             op,

@@ -51,6 +51,9 @@ pub(super) const SPOILINGS: &[Spoiling] = &[
     ("a replica listed nothing", Kind::Incomplete, nothing_listed),
     ("there are no listings", Kind::Incomplete, no_listings),
     ("there are no replicas", Kind::Incomplete, no_replicas),
+    ("a replica is not there", Kind::Incomplete, one_missing),
+    ("a replica does not serve", Kind::Failed, not_serving),
+    ("no replica has a digest", Kind::Failed, no_digests),
 ];
 
 fn digest(history: &mut History, rng: &mut Rng) -> Option<()> {
@@ -203,5 +206,27 @@ fn no_listings(history: &mut History, _: &mut Rng) -> Option<()> {
 
 fn no_replicas(history: &mut History, _: &mut Rng) -> Option<()> {
     history.replicas.clear();
+    Some(())
+}
+
+fn one_missing(history: &mut History, rng: &mut Rng) -> Option<()> {
+    let number = rng.below(history.replicas.len());
+    let gone = history.replicas.remove(number);
+    history
+        .listings
+        .retain(|listing| listing.replica != gone.name);
+    Some(())
+}
+
+fn not_serving(history: &mut History, rng: &mut Rng) -> Option<()> {
+    let number = rng.below(history.replicas.len());
+    history.replicas[number].state = "failed".into();
+    Some(())
+}
+
+fn no_digests(history: &mut History, _: &mut Rng) -> Option<()> {
+    for replica in &mut history.replicas {
+        replica.digest.clear();
+    }
     Some(())
 }

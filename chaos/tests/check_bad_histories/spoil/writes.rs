@@ -6,7 +6,7 @@
 )]
 
 use sns_chaos::check::Kind;
-use sns_chaos::history::{Act, Call, History, List, Outcome};
+use sns_chaos::history::{Act, Call, Excuse, History, List, Outcome};
 
 use super::{Spoiling, a_post, append, asked, ops, place, text, told};
 use crate::rng::Rng;
@@ -408,7 +408,10 @@ fn no_log(history: &mut History, _: &mut Rng) -> Option<()> {
 
 /// Whether all servers were gone at about this time.
 fn dark(history: &History, from: u64, to: u64) -> bool {
-    let excuses = history.faults.iter().filter(|fault| fault.excuses);
+    let excuses = history
+        .faults
+        .iter()
+        .filter(|fault| fault.excuses == Excuse::Everything);
     excuses
         .into_iter()
         .any(|fault| fault.at <= to && from <= fault.end + 1_000_000)
@@ -464,7 +467,7 @@ fn failed(history: &History) -> bool {
 
 fn no_excuse(history: &mut History, _: &mut Rng) -> Option<()> {
     for fault in &mut history.faults {
-        fault.excuses = false;
+        fault.excuses = Excuse::Full;
     }
     failed(history).then_some(())
 }
