@@ -44,7 +44,7 @@ pub(crate) fn follow(dir: &Path, enough: &CancellationToken) -> Result<Vec<Comma
         if last_look {
             return Ok(commands);
         }
-        log.wait(next - 1, WAIT).doing("wait for the log")?;
+        log.wait(next, WAIT).doing("wait for the log")?;
     }
 }
 

@@ -461,9 +461,12 @@ impl History {
     pub fn write(&self, path: &Path) -> io::Result<()> {
         let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         if is_gzip(path) {
-            let mut packed = GzEncoder::new(file, Compression::fast());
+            // The packer clears a buffer at each call, so it gets much at a time.
+            let packer = GzEncoder::new(file, Compression::fast());
+            let mut packed = BufWriter::with_capacity(1 << 20, packer);
             self.write_lines(&mut packed)?;
-            packed.finish()?.into_inner()?.sync_all()
+            let packer = packed.into_inner()?;
+            packer.finish()?.into_inner()?.sync_all()
         } else {
             let mut plain = file;
             self.write_lines(&mut plain)?;
