@@ -137,3 +137,48 @@ fn a_stop_after_a_failed_sync_of_commit_brings_it_to_the_disk_all_the_same() {
         assert_eq!(commit("on the disk"), durable, "seed {seed}");
     }
 }
+
+#[test]
+fn a_lazy_sync_of_commit_that_fails_at_any_moment_of_an_opening_is_not_forgotten() {
+    let number = |files: &Files| {
+        let bytes = files.contents().remove("commit").expect("commit");
+        let index = bytes.get(24..32).map(<[u8; 8]>::try_from);
+        index.and_then(Result::ok).map(u64::from_le_bytes)
+    };
+    let mut failed = 0;
+    for (moments, seed) in (0..120).flat_map(|moments| (0..8).map(move |seed| (moments, seed))) {
+        let files = Files::default();
+        let log = files.open(DirLogOptions::default()).expect("open");
+        log.append(b"entry").expect("append");
+        // It may have been on the disk before, or not.
+        if seed % 2 == 0 {
+            log.close().expect("close");
+            log.append(b"entry").expect("append");
+        }
+        // What came of this one cannot be told: the next goes through Open, which writes `commit`.
+        files.fail_next_sync(if seed % 4 < 2 { EINTR } else { EIO });
+        let unknown = log.append(b"entry");
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+        let before = files.failed_syncs();
+        files.fail_lazy_sync(&log, moments);
+        let mut attempts = 0;
+        while log.append(b"entry").is_err() {
+            attempts += 1;
+            assert!(attempts < 5, "it does not write again");
+        }
+        let stopped = (0..3).any(|_| log.close().is_ok());
+        assert!(stopped, "it does not stop");
+        failed += files.failed_syncs() - before;
+        let durable = number(&files);
+        files.evict();
+        files.cut_power(seed);
+        assert!(durable.is_some_and(|index| index >= 2), "{durable:?}");
+        assert_eq!(
+            number(&files),
+            durable,
+            "after {moments} moments, seed {seed}"
+        );
+    }
+    println!("{failed} lazy syncs failed");
+    assert!(failed > 300, "{failed}");
+}

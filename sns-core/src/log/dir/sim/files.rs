@@ -67,6 +67,19 @@ impl Files {
         self.0.state().fail_sync = Some(errno);
     }
 
+    /// After so many moments (there is one before each call of the disk, and one in each write after
+    /// its effect) the lazy sync of this log's `commit` comes, which is a thread's elsewhere, and
+    /// fails; if there is nothing to sync then, nothing happens.
+    pub fn fail_lazy_sync(&self, log: &DirLog, moments: u64) {
+        *self.0.lazy.lock() = Arc::downgrade(&log.shared);
+        self.0.state().fail_lazy_sync = Some(moments);
+    }
+
+    /// Syncs that have failed.
+    pub fn failed_syncs(&self) -> u64 {
+        self.0.state().failed_syncs
+    }
+
     /// The next write to a segment fails with this number, and writes nothing.
     pub fn fail_next_write(&self, errno: i32) {
         self.0.state().fail_write = Some(errno);
