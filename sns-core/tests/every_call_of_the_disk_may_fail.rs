@@ -3,8 +3,12 @@
 //!
 //! `SNS_NTH_SEEDS=N` cuts the power in N ways after each run; `SNS_NTH_PAIRS=N` lets N pairs fail.
 
+#[path = "support/draw.rs"]
+mod draw;
+
 use std::collections::BTreeMap;
 
+use draw::Draw;
 use sns_core::log::dir::DirLogOptions;
 use sns_core::log::dir::sim::{Aftermath, Fault, Files, Struck, fail_nth};
 use sns_core::log::{Error, Log};
@@ -70,15 +74,8 @@ fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_refused_is_ther
 fn whichever_two_calls_fail_it_is_the_same() {
     let pairs = std::env::var("SNS_NTH_PAIRS").map_or(4_000, |n| n.parse().expect("a number"));
     let calls = run(&[], Aftermath::GoOn).calls;
-    // splitmix64
-    let mut state = 7_u64;
-    let mut below = |bound: u64| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    };
+    let mut draw = Draw(7);
+    let mut below = |bound| draw.below(bound);
     for _ in 0..pairs {
         let mut fault = || match below(6) {
             0 => (0, 1, Fault::Short),

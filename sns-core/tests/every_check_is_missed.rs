@@ -15,7 +15,7 @@ mod feed;
 
 use std::panic::catch_unwind;
 
-use feed::Draw;
+use feed::draw::Draw;
 use sns_core::Check;
 
 type Property = fn(Option<Check>);

@@ -12,8 +12,12 @@
     reason = "this is test code, and the files here are small"
 )]
 
+#[path = "support/draw.rs"]
+mod draw;
+
 use std::collections::BTreeMap;
 
+use draw::Draw;
 use sns_core::log::dir::sim::Files;
 use sns_core::log::dir::{DirLog, DirLogOptions};
 use sns_core::log::{Error, Log, LogId, Record};
@@ -49,19 +53,6 @@ struct Sound {
     /// What `commit` says; 0 when it is missing.
     commit: u64,
     segment_bytes: u64,
-}
-
-/// splitmix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
 }
 
 fn options(segment_bytes: u64) -> DirLogOptions {

@@ -17,7 +17,8 @@ use std::time::SystemTime;
 
 use sns_core::{Check, Reason, RequestId, Seq, Sns, SnsBuilder, State, Username};
 
-use crate::feed::{Draw, all_posts, name, wait_until};
+use crate::feed::draw::Draw;
+use crate::feed::{all_posts, name, wait_until};
 
 /// A retry on the same server has the first outcome, and one that comes too late to tell is refused.
 pub(crate) fn retries_have_one_effect(draw: &mut Draw, without: Option<Check>) {
