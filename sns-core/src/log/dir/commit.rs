@@ -94,6 +94,11 @@ impl Commit {
         *self.file.lock() = file;
     }
 
+    /// Whether there is a file to read.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.lock().is_some()
+    }
+
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.file.lock().clone();
         file.ok_or_else(|| io::Error::other("`commit` is not open"))

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::verify::{self, VerifyReport};
 use super::machine::Machine;
 use super::model::Model;
 use super::random::Random;
@@ -45,6 +46,14 @@ impl Files {
     /// As [`DirLog::open`].
     pub fn open(&self, options: DirLogOptions) -> Result<DirLog, Error> {
         open_on(&self.machine(), options)
+    }
+
+    /// Reads the whole log; the production code.
+    ///
+    /// # Errors
+    /// As [`DirLog::verify`].
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        verify::report_of(self.open(verify::options()))
     }
 
     pub(super) fn machine(&self) -> Machine {
