@@ -57,6 +57,7 @@ pub use settings::Settings;
 pub use sns::{Sns, State, Status};
 pub use subscription::{Event, EventKind, Subscribe, Subscription};
 pub use user::Username;
+#[cfg(any(test, feature = "test-util"))]
 #[doc(hidden)]
 pub use view::seams::Check;
 pub use view::snapshot::SnapshotInfo;

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use feed::Draw;
+use feed::draw::Draw;
 use sns_core::{Reason, Settings, Sns, SnsBuilder};
 
 const ENTRIES: u64 = 200;

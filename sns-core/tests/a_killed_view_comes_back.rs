@@ -15,7 +15,7 @@ mod feed;
 use std::fs;
 
 use checks::{Killed, copy_view, view_of};
-use feed::Draw;
+use feed::draw::Draw;
 
 #[test]
 fn a_kill_between_any_two_steps_of_a_write_leaves_a_view_that_comes_back() {

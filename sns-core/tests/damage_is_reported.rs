@@ -12,7 +12,8 @@ mod feed;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use feed::{Draw, all_posts, name, wait_until};
+use feed::draw::Draw;
+use feed::{all_posts, name, wait_until};
 use sns_core::{Post, Reason, Sns, Username};
 
 const SEGMENT: &str = "log/00000000000000000001.seg";

@@ -3,8 +3,12 @@
 //!
 //! `SNS_NTH_SEEDS=N` cuts the power in N ways after each run; `SNS_NTH_PAIRS=N` lets N pairs fail.
 
+#[path = "support/draw.rs"]
+mod draw;
+
 use std::collections::BTreeMap;
 
+use draw::Draw;
 use sns_core::log::dir::DirLogOptions;
 use sns_core::log::dir::sim::{Aftermath, Fault, Files, Struck, fail_nth};
 use sns_core::log::{Error, Log};
@@ -70,15 +74,8 @@ fn whichever_call_fails_nothing_acknowledged_is_lost_and_nothing_refused_is_ther
 fn whichever_two_calls_fail_it_is_the_same() {
     let pairs = std::env::var("SNS_NTH_PAIRS").map_or(4_000, |n| n.parse().expect("a number"));
     let calls = run(&[], Aftermath::GoOn).calls;
-    // splitmix64
-    let mut state = 7_u64;
-    let mut below = |bound: u64| {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
-    };
+    let mut draw = Draw(7);
+    let mut below = |bound| draw.below(bound);
     for _ in 0..pairs {
         let mut fault = || match below(6) {
             0 => (0, 1, Fault::Short),
@@ -136,4 +133,49 @@ fn a_stop_after_a_failed_sync_of_commit_brings_it_to_the_disk_all_the_same() {
         files.cut_power(seed);
         assert_eq!(commit("on the disk"), durable, "seed {seed}");
     }
+}
+
+#[test]
+fn a_lazy_sync_of_commit_that_fails_at_any_moment_of_an_opening_is_not_forgotten() {
+    let number = |files: &Files| {
+        let bytes = files.contents().remove("commit").expect("commit");
+        let index = bytes.get(24..32).map(<[u8; 8]>::try_from);
+        index.and_then(Result::ok).map(u64::from_le_bytes)
+    };
+    let mut failed = 0;
+    for (moments, seed) in (0..120).flat_map(|moments| (0..8).map(move |seed| (moments, seed))) {
+        let files = Files::default();
+        let log = files.open(DirLogOptions::default()).expect("open");
+        log.append(b"entry").expect("append");
+        // It may have been on the disk before, or not.
+        if seed % 2 == 0 {
+            log.close().expect("close");
+            log.append(b"entry").expect("append");
+        }
+        // What came of this one cannot be told: the next goes through Open, which writes `commit`.
+        files.fail_next_sync(if seed % 4 < 2 { EINTR } else { EIO });
+        let unknown = log.append(b"entry");
+        assert!(matches!(unknown, Err(Error::Unknown(_))), "{unknown:?}");
+        let before = files.failed_syncs();
+        files.fail_lazy_sync(&log, moments);
+        let mut attempts = 0;
+        while log.append(b"entry").is_err() {
+            attempts += 1;
+            assert!(attempts < 5, "it does not write again");
+        }
+        let stopped = (0..3).any(|_| log.close().is_ok());
+        assert!(stopped, "it does not stop");
+        failed += files.failed_syncs() - before;
+        let durable = number(&files);
+        files.evict();
+        files.cut_power(seed);
+        assert!(durable.is_some_and(|index| index >= 2), "{durable:?}");
+        assert_eq!(
+            number(&files),
+            durable,
+            "after {moments} moments, seed {seed}"
+        );
+    }
+    println!("{failed} lazy syncs failed");
+    assert!(failed > 300, "{failed}");
 }

@@ -11,7 +11,8 @@ mod feed;
 
 use std::collections::HashMap;
 
-use feed::{Draw, Process, acknowledged, all_posts, name};
+use feed::draw::Draw;
+use feed::{Process, acknowledged, all_posts, name};
 use sns_core::{RequestId, Seq, Sns};
 
 /// The program of the other processes.

@@ -12,8 +12,12 @@
     reason = "this is test code, and the files here are small"
 )]
 
+#[path = "support/draw.rs"]
+mod draw;
+
 use std::collections::BTreeMap;
 
+use draw::Draw;
 use sns_core::log::dir::sim::Files;
 use sns_core::log::dir::{DirLog, DirLogOptions};
 use sns_core::log::{Error, Log, LogId, Record};
@@ -49,19 +53,6 @@ struct Sound {
     /// What `commit` says; 0 when it is missing.
     commit: u64,
     segment_bytes: u64,
-}
-
-/// splitmix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
 }
 
 fn options(segment_bytes: u64) -> DirLogOptions {
@@ -218,6 +209,7 @@ impl Sound {
         let expected = self.expected(damaged, name, at);
         let place = || format!("{}: {name}, {how}; expected {expected:?}", self.what);
         let files = Files::new(damaged);
+        self.check_report(&files, damaged, &expected, name, &place());
         let mut before = None;
         for _ in 0..2 {
             let opened = files.open(options(self.segment_bytes));
@@ -275,6 +267,39 @@ impl Sound {
             let read = log.read(next, 1).expect("read");
             assert_eq!(read[0].payload, b"behind", "{}", place());
         }
+    }
+
+    /// Reading the whole log writes nothing and says the same as opening it, as far as the log says
+    /// of itself that it is durable: what is beyond may be cut still, and opening decides that.
+    fn check_report(
+        &self,
+        files: &Files,
+        damaged: &Contents,
+        expected: &Expected,
+        name: &str,
+        how: &str,
+    ) {
+        let report = files.verify().unwrap_or_else(|e| panic!("{how}: {e}"));
+        assert!(files.contents() == *damaged, "{how}: it wrote something");
+        let first = self.placed[0].index;
+        let (offset, index) = match *expected {
+            Expected::Serves(count) => {
+                assert_eq!(report.damage, None, "{how}");
+                assert!(report.entries <= count as u64, "{how}: {report:?}");
+                assert_eq!(report.head, first, "{how}");
+                assert_eq!(report.tail, first + report.entries, "{how}");
+                return;
+            }
+            Expected::Refused(offset, index) => (offset, index),
+            Expected::ServesThenRefuses(count, offset) => (Some(offset), first + count as u64),
+        };
+        let Some(damage) = report.damage else {
+            assert!(report.tail <= index, "{how}: it is called sound");
+            return;
+        };
+        let said = offset.map_or(name.to_owned(), |offset| format!("{name} at byte {offset}"));
+        assert_eq!((damage.place, damage.index), (said, index), "{how}");
+        assert!(!damage.witness.is_empty(), "{how}");
     }
 
     /// Damages every byte of every file; returns how many bytes there are.
@@ -444,4 +469,20 @@ fn entries_whose_writers_knew_less_vouch_for_less_and_nothing_else_is_lost() {
     let behind = |placed: &&Placed| placed.durable + 1 < placed.index;
     assert!(sound.placed.iter().filter(behind).count() > 20);
     attack(&sound);
+}
+
+#[test]
+fn a_log_without_commit_is_read_as_far_as_its_entries_vouch_and_on_once_there_is_one() {
+    let (files, _) = written(1 << 20, 0);
+    let mut contents = files.contents();
+    contents.remove("commit");
+    let files = Files::new(&contents);
+    let reader = files.open(options(1 << 20).read_only(true)).expect("open");
+    // The last one vouches for those before it.
+    assert_eq!(reader.tail().expect("tail"), ENTRIES);
+    assert_eq!(files.verify().expect("it is read").entries, ENTRIES - 1);
+    assert!(!files.contents().contains_key("commit"));
+    let writer = files.open(options(1 << 20)).expect("open");
+    assert_eq!(writer.append(b"behind").expect("append"), ENTRIES + 1);
+    assert_eq!(reader.tail().expect("tail"), ENTRIES + 2);
 }

@@ -11,7 +11,8 @@ mod checks;
 #[path = "support/feed.rs"]
 mod feed;
 
-use feed::{Draw, PATIENCE, all_posts};
+use feed::draw::Draw;
+use feed::{PATIENCE, all_posts};
 use sns_core::log::memory::MemoryLog;
 use sns_core::{Reason, RequestId, Sns};
 

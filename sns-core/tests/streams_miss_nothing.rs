@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use feed::{Draw, wait_until};
+use feed::draw::Draw;
+use feed::wait_until;
 use sns_core::log::memory::MemoryLog;
 use sns_core::{Event, EventKind, Reason, Seq, Sns, Subscribe, Subscription, Username, limits};
 

@@ -386,6 +386,16 @@ impl Log for DirLog {
             return self.tail_past_commit();
         }
         let disk = &*self.shared.disk;
+        if self.shared.options.read_only && !self.shared.commit.is_open() {
+            // There was none, and here none is made; a writer may have made it since.
+            match disk.open(commit::NAME, disk::Access::Read) {
+                Ok(file) => self.shared.commit.set_file(Some(file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(self.shared.commit.known() + 1);
+                }
+                Err(error) => return Err(failed(disk, "opening", commit::NAME, error)),
+            }
+        }
         let fresh = match self.shared.commit.read(disk, self.shared.id()) {
             Ok(Some(index)) => index,
             Ok(None) => self.repair_commit()?,

@@ -13,7 +13,7 @@ use super::keys::request::{self, Request, Requests};
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, Stored, UserNo, Value};
 use super::memory::{Memory, Miss};
-use super::seams::Check;
+use super::seams::lacks;
 use super::{Error, Store, digest, edges, posts};
 use crate::command::{Command, Intent};
 use crate::error::Reason;
@@ -120,7 +120,7 @@ impl Apply<'_> {
         };
         let content = command.content_hash();
         if let Some(ordinal) = self.memory.request(user_no, id)
-            && !self.store.lacks(Check::RequestId)
+            && !lacks!(self.store, RequestId)
         {
             let first = self.remembered(ordinal)?;
             if first.content == content {
@@ -132,7 +132,7 @@ impl Apply<'_> {
             return done(Outcome::refused(Reason::RequestIdReused));
         }
         let forgotten = command.seen < self.memory.meta.requests_since;
-        if forgotten && !self.store.lacks(Check::Seen) {
+        if forgotten && !lacks!(self.store, Seen) {
             return done(Outcome::refused(Reason::RequestExpired));
         }
         let outcome = self.intent(seq, Some(user_no), &command.intent)?;
@@ -385,7 +385,7 @@ impl Apply<'_> {
         }
         let meta = &mut self.memory.meta;
         meta.requests.1 = next + 1;
-        if !self.store.lacks(Check::RequestsInDigest) {
+        if !lacks!(self.store, RequestsInDigest) {
             meta.digest = meta.digest.wrapping_add(digest::request(&new));
         }
         self.memory.remember(new.user, new.id, next);
@@ -414,7 +414,7 @@ impl Apply<'_> {
         let meta = &mut self.memory.meta;
         meta.requests.0 = first + 1;
         meta.requests_since = since;
-        if !self.store.lacks(Check::RequestsInDigest) {
+        if !lacks!(self.store, RequestsInDigest) {
             meta.digest = meta.digest.wrapping_sub(digest::request(&oldest));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Where tests reach into a view: [`Check`], what they leave out; and a look at its files between
+//! Where tests reach into a view: `Check`, what they leave out; and a look at its files between
 //! any two steps of a write, which is what a kill would leave.
 
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What a view must do, or a write takes effect twice, or not at all, or nobody notices.
+#[cfg(any(test, feature = "test-util"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// A request that is remembered takes effect no second time.
@@ -20,6 +21,7 @@ pub enum Check {
     RequestsInDigest,
 }
 
+#[cfg(any(test, feature = "test-util"))]
 impl Check {
     /// All of them.
     pub const ALL: [Self; 5] = [
@@ -30,6 +32,18 @@ impl Check {
         Self::RequestsInDigest,
     ];
 }
+
+/// Whether a test left a `Check` out of a store; never outside of tests.
+macro_rules! lacks {
+    ($store:expr, $check:ident) => {{
+        #[cfg(any(test, feature = "test-util"))]
+        let lacks = $store.lacks($crate::view::seams::Check::$check);
+        #[cfg(not(any(test, feature = "test-util")))]
+        let lacks = false;
+        lacks
+    }};
+}
+pub(super) use lacks;
 
 /// Called with the directory of the view.
 #[cfg(any(test, feature = "test-util"))]
@@ -69,11 +83,6 @@ impl Seams {
 #[cfg(not(any(test, feature = "test-util")))]
 #[allow(clippy::unused_self, reason = "the switches exist in tests only")]
 impl Seams {
-    /// Never outside of tests.
-    pub(super) fn lacks(&self, _: Check) -> bool {
-        false
-    }
-
     /// Nobody looks outside of tests.
     pub(super) fn look(&self, _: &Path) -> bool {
         false

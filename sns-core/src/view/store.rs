@@ -14,7 +14,7 @@ use super::keys::meta::{self, Meta};
 use super::keys::{Key, Stored as _, Value, request};
 use super::memory::{Batch, Memory};
 use super::redo::{self, Redo};
-use super::seams::{Check, Seams};
+use super::seams::{Seams, lacks};
 use super::{Error, codec};
 use crate::limits::{BATCH_BYTES, BATCH_KEYS};
 use crate::seq::Seq;
@@ -135,7 +135,7 @@ impl Store {
     /// Carries out what a process that died left half done.
     fn finish_redo(&self) -> Result<(), Error> {
         let redo = redo::read(&self.dir)?;
-        let Some(redo) = redo.filter(|_| !self.lacks(Check::Redo)) else {
+        let Some(redo) = redo.filter(|_| !lacks!(self, Redo)) else {
             return redo::remove(&self.dir);
         };
         let at = self.meta()?.map_or(Seq::ZERO, |meta| meta.applied);
@@ -207,7 +207,7 @@ impl Store {
             pairs.push((key.to_bytes(), value.encode(*key)?));
         }
         // Last: with it, sled has all of the batch.
-        if !self.lacks(Check::SeqOfBatch) || self.meta()?.is_none() {
+        if !lacks!(self, SeqOfBatch) || self.meta()?.is_none() {
             pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));
         }
         if pairs.len() <= BATCH_KEYS && batch.bytes <= BATCH_BYTES {
@@ -230,7 +230,8 @@ impl Store {
     }
 
     /// Whether a test left `check` out.
-    pub(super) fn lacks(&self, check: Check) -> bool {
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn lacks(&self, check: super::seams::Check) -> bool {
         self.seams.lacks(check)
     }
 

@@ -21,6 +21,9 @@
     reason = "this is test code"
 )]
 
+#[path = "draw.rs"]
+pub(crate) mod draw;
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -45,26 +48,6 @@ pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     while !is() {
         assert!(Instant::now() < deadline, "{what} never came");
         std::thread::park_timeout(Duration::from_millis(1));
-    }
-}
-
-/// A small generator, so that a printed seed replays a test.
-#[derive(Debug)]
-pub(crate) struct Draw(pub(crate) u64);
-
-impl Draw {
-    pub(crate) fn new() -> Self {
-        let seed = u64::from_le_bytes(RequestId::random().as_bytes()[..8].try_into().unwrap());
-        println!("seed {seed}");
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound
     }
 }
 

@@ -73,6 +73,9 @@ pub(super) struct Commit {
     /// A sync failed: what the page cache shows may not be on the disk, and a later sync would say
     /// that all is well. Open writes it anew.
     lost: AtomicBool,
+    /// Held while the record is synced or written anew: a sync that fails in between would be
+    /// forgotten, and one that has not failed yet be taken for none.
+    syncing: Mutex<()>,
 }
 
 impl Commit {
@@ -89,6 +92,11 @@ impl Commit {
     /// Uses `file` from now on.
     pub(super) fn set_file(&self, file: Option<Arc<dyn DiskFile>>) {
         *self.file.lock() = file;
+    }
+
+    /// Whether there is a file to read.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.lock().is_some()
     }
 
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
@@ -150,6 +158,7 @@ impl Commit {
             self.learn(new);
         }
         let file = self.file()?;
+        let _alone = self.syncing.lock();
         if self.is_lost() {
             // Writing in place does not mend what a failed sync has lost; cutting does. Who reads
             // meanwhile reads again, or counts it as absent.
@@ -178,19 +187,97 @@ impl Commit {
         self.unsynced.load(Ordering::Acquire)
     }
 
-    /// Syncs the record if it was raised since the last time.
+    /// Syncs the record if it was raised since the last time. Fine only if none has failed since it
+    /// was written, by whomever.
     pub(super) fn sync(&self) -> io::Result<()> {
+        let _alone = self.syncing.lock();
         if self.unsynced.swap(false, Ordering::AcqRel) {
             let synced = self.file().and_then(|file| file.sync_data());
-            return synced.inspect_err(|_| self.lost.store(true, Ordering::Release));
+            synced.inspect_err(|_| self.lost.store(true, Ordering::Release))?;
+        }
+        if self.is_lost() {
+            return Err(io::Error::other("a sync has failed since it was written"));
         }
         Ok(())
+    }
+
+    /// Whether a sync would have to wait now, for the simulated disk.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(super) fn is_syncing(&self) -> bool {
+        self.syncing.is_locked()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::time::Duration;
+
+    use super::super::disk::Identity;
     use super::*;
+
+    /// A file whose sync says that it started, waits, and fails.
+    #[derive(Debug)]
+    struct Slow(SyncSender<()>, Mutex<Receiver<()>>);
+
+    impl DiskFile for Slow {
+        fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn write_at(&self, bytes: &[u8], _: u64) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn set_len(&self, _: u64) -> io::Result<()> {
+            Ok(())
+        }
+        fn len(&self) -> io::Result<u64> {
+            Ok(0)
+        }
+        fn identity(&self) -> io::Result<Identity> {
+            Ok((0, 0))
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.0.send(()).map_err(io::Error::other)?;
+            self.1.lock().recv().map_err(io::Error::other)?;
+            Err(io::Error::other("it fails"))
+        }
+        fn sync_all(&self) -> io::Result<()> {
+            self.sync_data()
+        }
+        fn try_lock(&self) -> io::Result<bool> {
+            Ok(true)
+        }
+        fn unlock(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_hears_that_all_is_synced_while_a_sync_still_fails() {
+        let (begin, started) = sync_channel(1);
+        let (release, released) = sync_channel(1);
+        let commit = Commit::default();
+        commit.set_file(Some(Arc::new(Slow(begin, Mutex::new(released)))));
+        commit.sync_is_due();
+        let (tell, told) = sync_channel(1);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| commit.sync());
+            started.recv().expect("it syncs");
+            let second = scope.spawn(|| {
+                let synced = commit.sync();
+                tell.send(()).expect("the test listens");
+                synced
+            });
+            let early = told.recv_timeout(Duration::from_millis(50));
+            release.send(()).expect("it waits");
+            assert!(first.join().expect("no panic").is_err());
+            assert!(second.join().expect("no panic").is_err());
+            assert!(early.is_err(), "it did not wait for the first");
+        });
+        let options = DirLogOptions::default();
+        commit.set(&options, LogId(3), 1).expect("written anew");
+        assert!(commit.is_unsynced() && !commit.is_lost());
+    }
 
     #[test]
     fn a_record_comes_back_and_every_flipped_bit_is_noticed() {

@@ -58,7 +58,17 @@ impl VerifyReport {
     }
 }
 
+/// How it is opened for that.
+pub(super) fn options() -> DirLogOptions {
+    DirLogOptions::default().read_only(true).file_events(false)
+}
+
 pub(super) fn verify(dir: &Path) -> Result<VerifyReport, Error> {
+    report_of(DirLog::open(dir, options()))
+}
+
+/// As [`DirLog::verify`], of a log that was opened with [`options`], or could not be.
+pub(super) fn report_of(opened: Result<DirLog, Error>) -> Result<VerifyReport, Error> {
     let mut report = VerifyReport {
         log_id: None,
         segments: 0,
@@ -68,8 +78,7 @@ pub(super) fn verify(dir: &Path) -> Result<VerifyReport, Error> {
         tail: 1,
         damage: None,
     };
-    let options = DirLogOptions::default().read_only(true).file_events(false);
-    let log = match DirLog::open(dir, options) {
+    let log = match opened {
         Ok(log) => log,
         Err(error) => return report.damaged(error),
     };

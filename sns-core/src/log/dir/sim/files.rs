@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::verify::{self, VerifyReport};
 use super::machine::Machine;
 use super::model::Model;
 use super::random::Random;
@@ -47,6 +48,14 @@ impl Files {
         open_on(&self.machine(), options)
     }
 
+    /// Reads the whole log; the production code.
+    ///
+    /// # Errors
+    /// As [`DirLog::verify`].
+    pub fn verify(&self) -> Result<VerifyReport, Error> {
+        verify::report_of(self.open(verify::options()))
+    }
+
     pub(super) fn machine(&self) -> Machine {
         self.0.machine(0)
     }
@@ -65,6 +74,19 @@ impl Files {
     /// it. But for EINTR, what it was to write is lost.
     pub fn fail_next_sync(&self, errno: i32) {
         self.0.state().fail_sync = Some(errno);
+    }
+
+    /// After so many moments (there is one before each call of the disk, and one in each write after
+    /// its effect) the lazy sync of this log's `commit` comes, which is a thread's elsewhere, and
+    /// fails; if there is nothing to sync then, nothing happens.
+    pub fn fail_lazy_sync(&self, log: &DirLog, moments: u64) {
+        *self.0.lazy.lock() = Arc::downgrade(&log.shared);
+        self.0.state().fail_lazy_sync = Some(moments);
+    }
+
+    /// Syncs that have failed.
+    pub fn failed_syncs(&self) -> u64 {
+        self.0.state().failed_syncs
     }
 
     /// The next write to a segment fails with this number, and writes nothing.

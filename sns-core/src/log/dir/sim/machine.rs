@@ -34,6 +34,7 @@ impl Machine {
 
     /// One call of the disk: hands the baton on, and waits for its return.
     fn turn(&self, what: u8, a: u64, b: u64) -> io::Result<MutexGuard<'_, State>> {
+        self.world.moment();
         let mut state = self.world.state.lock();
         let alive = |state: &State| state.processes[self.who].life == self.life;
         if alive(&state) && !state.stuck && !state.alone {
@@ -249,6 +250,8 @@ impl DiskFile for SimFile {
         };
         state.inodes[self.inode].write(&bytes[..part], offset as usize);
         state.rises();
+        drop(state);
+        self.machine.world.moment();
         Ok(part)
     }
 
@@ -259,6 +262,8 @@ impl DiskFile for SimFile {
             return Err(io::Error::other("no cut today"));
         }
         state.inodes[self.inode].set_len(len as usize);
+        drop(state);
+        self.machine.world.moment();
         Ok(())
     }
 

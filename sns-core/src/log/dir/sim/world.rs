@@ -5,11 +5,11 @@
 //! a seed repeats.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::super::commit;
+use super::super::{Shared, commit};
 use super::inode::Inode;
 use super::machine::Machine;
 use super::model::Model;
@@ -84,6 +84,8 @@ pub(super) struct State {
     pub(super) orders: Vec<Order>,
     /// The next sync fails with this number.
     pub(super) fail_sync: Option<i32>,
+    /// So many moments until the lazy sync of `commit` comes, and fails.
+    pub(super) fail_lazy_sync: Option<u64>,
     /// The next write of a frame fails with this number.
     pub(super) fail_write: Option<i32>,
     /// Which kinds of calls an order has hit.
@@ -116,6 +118,8 @@ pub(super) struct State {
 pub(super) struct World {
     pub(super) state: Mutex<State>,
     pub(super) turns: Vec<Condvar>,
+    /// The log whose lazy sync comes between two calls: here no thread does it.
+    pub(super) lazy: Mutex<Weak<Shared>>,
 }
 
 impl State {
@@ -319,6 +323,7 @@ impl State {
 impl World {
     pub(super) fn new(seed: u64, processes: usize, rates: Rates, model: Model) -> Self {
         Self {
+            lazy: Mutex::default(),
             turns: (0..processes).map(|_| Condvar::new()).collect(),
             state: Mutex::new(State {
                 random: Random::new(seed),
@@ -326,6 +331,7 @@ impl World {
                 alone: false,
                 orders: Vec::new(),
                 fail_sync: None,
+                fail_lazy_sync: None,
                 fail_write: None,
                 struck: Vec::new(),
                 current: 0,
@@ -349,6 +355,30 @@ impl World {
                 stuck: false,
             }),
         }
+    }
+
+    /// One moment between two calls, or in one of them after its effect. The lazy sync comes when
+    /// it is due and nothing holds it up.
+    pub(super) fn moment(&self) {
+        const EIO: i32 = 5;
+        let Some(moments) = self.state.lock().fail_lazy_sync else {
+            return;
+        };
+        let Some(log) = self.lazy.lock().upgrade() else {
+            return;
+        };
+        if moments > 0 || log.commit.is_syncing() {
+            self.state.lock().fail_lazy_sync = Some(moments.saturating_sub(1));
+            return;
+        }
+        let ordered = {
+            let state = &mut *self.state.lock();
+            state.fail_lazy_sync = None;
+            state.fail_sync.replace(EIO)
+        };
+        // The log hears of a failure by its own means.
+        let _ = log.sync_commit();
+        self.state.lock().fail_sync = ordered;
     }
 
     /// The state, for whoever has the baton.
