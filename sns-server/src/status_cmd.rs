@@ -232,17 +232,13 @@ async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
         "slave" => ServerRole::Slave,
         _ => ServerRole::Master,
     };
-    let (state, reason) = match (holder, partner::last(file.as_ref())) {
-        (Some(pid), _) if process::doing(pid) == "stopped" => {
+    let (state, reason) = match holder {
+        Some(pid) if process::doing(pid) == "stopped" => {
             let why = format!("process {pid} is stopped and does not answer");
             (ServerState::Hung, why)
         }
-        (Some(_), _) => (ServerState::Starting, "it does not answer yet".to_owned()),
-        (None, Last::Died(pid)) => {
-            let why = format!("process {pid} died and nobody has restarted it");
-            (ServerState::Failed, why)
-        }
-        (None, Last::Asked(_) | Last::Nobody) => (ServerState::Stopped, String::new()),
+        Some(_) => (ServerState::Starting, "it does not answer yet".to_owned()),
+        None => without_holder(&dir, file.as_ref()),
     };
     let file = file.unwrap_or_default();
     let row = Row::of(Server {
@@ -264,6 +260,35 @@ async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
         streams: None,
         ..row
     }
+}
+
+/// A node whose lock nobody holds, as its files have it.
+fn without_holder(dir: &Path, file: Option<&NodeFile>) -> (ServerState, String) {
+    let this_boot = |file: &NodeFile| {
+        let before = file.process.as_ref();
+        before.is_none_or(process::ProcessId::is_of_this_boot)
+    };
+    // On its way to its lock, or between two tries: whoever started it tries again. The process in
+    // the file is the one before, whose end was seen and dealt with.
+    if file.is_some_and(|file| file.starting && this_boot(file)) {
+        let why = start_failure(dir).map(|why| format!("its start failed: {why}"));
+        return (ServerState::Starting, why.unwrap_or_default());
+    }
+    match partner::last(file) {
+        Last::Died(pid) => {
+            let why = format!("process {pid} died and nobody has restarted it");
+            (ServerState::Failed, why)
+        }
+        Last::Asked(_) | Last::Nobody => (ServerState::Stopped, String::new()),
+    }
+}
+
+/// Why the start that its file speaks of failed, if it could still say so: an older word is about
+/// another start.
+fn start_failure(dir: &Path) -> Option<String> {
+    let written = |path: &Path| std::fs::metadata(path).and_then(|it| it.modified()).ok();
+    let since = written(&process::log_path(dir)) >= written(&NodeFile::path(dir));
+    since.then(|| process::last_words(dir)).flatten()
 }
 
 /// A header and a line a row, aligned; foreign text is escaped.

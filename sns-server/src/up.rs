@@ -13,6 +13,8 @@ use http::Uri;
 use rustix::fs::{FlockOperation, flock};
 use sns_core::DataDir;
 use sns_proto::v1::{Server, ServerState};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -192,6 +194,9 @@ impl Up {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Instant::now();
+        let (listing, list) = watch::channel(Vec::new());
+        let mut asking = JoinSet::new();
+        asking.spawn(ask_for_list(self.uri.clone(), listing));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(false),
@@ -211,7 +216,7 @@ impl Up {
                     )));
                 }
             }
-            let listed = status_cmd::list(&self.uri).await.unwrap_or_default();
+            let listed = list.borrow().clone();
             if let Some(failed) = listed.iter().find(|s| s.state() == ServerState::Failed) {
                 return Err(Failure::unavailable(format!(
                     "{} does not start: {}",
@@ -281,6 +286,18 @@ impl Up {
         };
         down::forget(&self.data);
         nodes.map(drop).and(router)
+    }
+}
+
+/// Asks the router for its list, for ever, beside the ticks: a router that does not answer holds up
+/// whoever asks, and the ticks are what tells that it hangs.
+async fn ask_for_list(router: Uri, listing: watch::Sender<Vec<Server>>) {
+    loop {
+        let listed = status_cmd::list(&router).await.unwrap_or_default();
+        if listing.send(listed).is_err() {
+            return;
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 

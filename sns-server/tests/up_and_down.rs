@@ -143,6 +143,21 @@ fn up_restarts_the_router_and_a_pair_of_which_both_are_dead() {
 }
 
 #[test]
+fn up_replaces_a_router_that_hangs_before_anything_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::spawn_in(dir, 1, "127.0.0.1:0");
+    let data = cluster.data();
+    let router = || sns_server::run_file::RunFile::read(&data)?.router;
+    let hung = until("run.json names the router", router).pid;
+    signal(hung, Signal::STOP);
+    until("another router runs", || {
+        router().filter(|id| id.pid != hung && id.is_alive())
+    });
+    cluster.greeting();
+    assert_eq!(column(&cluster.status(), "state"), ["serving"; 3]);
+}
+
+#[test]
 fn up_restarts_a_pair_of_which_both_are_stopped() {
     let cluster = Cluster::start(1);
     cluster.settled();

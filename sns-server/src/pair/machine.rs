@@ -14,7 +14,8 @@
 //! work and applies nothing, while the watcher's own way through lock, disk and applier is free.
 //! The second one is counted in the watcher's own ticks: a watcher that was stopped itself sees
 //! one tick, however long it slept, and suspects no one for it. Nor does it judge anybody in that
-//! tick: what the other said meanwhile may not have reached it yet.
+//! tick: what the other said meanwhile may not have reached it yet. Further late ticks in a row
+//! count, so a watcher whose every tick is late (an overloaded machine) judges, too, only slower.
 //!
 //! Source: the split in decisions and acts is openraft's engine; the suspicion of oneself first is
 //! Lifeguard (`HashiCorp`, 2017).
@@ -67,6 +68,17 @@ enum State {
     Over,
 }
 
+/// Whether a tick comes late: then what was said before it may not have been heard yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// Its verdict counts.
+    No,
+    /// It does not count at all.
+    Once,
+    /// So did the one before. It counts against the other one, and kills nobody.
+    Again,
+}
+
 /// Watches one process. See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Machine {
@@ -78,6 +90,8 @@ pub struct Machine {
     state: State,
     own: Own,
     last_tick: Option<Duration>,
+    /// So many ticks in a row came late, as far as it matters.
+    late: u32,
     deaths: u32,
     restarts: u64,
     /// The process that it saw last, dead or alive.
@@ -97,6 +111,7 @@ impl Machine {
             state: State::Absent,
             own: Own::default(),
             last_tick: None,
+            late: 0,
             deaths: 0,
             restarts,
             last_pid: 0,
@@ -170,8 +185,8 @@ impl Machine {
             }
             Event::Tick(own) => {
                 self.own.tick(own);
-                let slept = self.slept(now);
-                self.tick(now, slept)
+                let late = self.lateness(now);
+                self.tick(now, late)
             }
             Event::Started { pid } => {
                 if let State::Starting { restarts } = self.state {
@@ -331,25 +346,32 @@ impl Machine {
         }
     }
 
-    /// The watcher itself did not run for a while before this tick: what was said meanwhile is still
-    /// on its way, so nobody is judged before the next one.
-    fn slept(&mut self, now: Duration) -> bool {
+    /// Whether the watcher itself did not run for a while before this tick: what was said meanwhile
+    /// is still on its way.
+    fn lateness(&mut self, now: Duration) -> Late {
         let last = self.last_tick.replace(now).unwrap_or(now);
-        let slept = now.saturating_sub(last) > TICK * self.rules.own_ticks;
+        let late = now.saturating_sub(last) > TICK * self.rules.own_ticks;
         #[cfg(test)]
         if self.rules.without == Without::OwnTicks
             && let State::Running(running) = &mut self.state
         {
             let ticks = now.saturating_sub(last).as_millis() / TICK.as_millis();
             running.silent += u32::try_from(ticks).unwrap_or(u32::MAX).saturating_sub(1);
-            return false;
+            return Late::No;
         }
         #[cfg(test)]
-        let slept = slept && self.rules.without != Without::Gap;
-        slept
+        let late = late && self.rules.without != Without::Gap;
+        let many = self.rules.silent_ticks;
+        self.late = if late { self.late.min(many) + 1 } else { 0 };
+        match self.late {
+            1 => Late::Once,
+            // More than a silence takes: it always is, and else would never judge anybody.
+            few if few > 1 && few <= many => Late::Again,
+            _ => Late::No,
+        }
     }
 
-    fn tick(&mut self, now: Duration, slept: bool) -> Vec<Action> {
+    fn tick(&mut self, now: Duration, late: Late) -> Vec<Action> {
         match &mut self.state {
             // A start is due once a look finds the lock free.
             State::Absent
@@ -371,16 +393,16 @@ impl Machine {
                     Vec::new()
                 }
             }
-            State::Running(_) if slept => vec![Action::Look],
+            State::Running(_) if late == Late::Once => vec![Action::Look],
             State::Running(_) => {
                 self.forgive(now);
-                self.suspect(now)
+                self.suspect(now, late)
             }
         }
     }
 
     /// One more tick of a living process: is it hung?
-    fn suspect(&mut self, now: Duration) -> Vec<Action> {
+    fn suspect(&mut self, now: Duration, late: Late) -> Vec<Action> {
         let State::Running(running) = &mut self.state else {
             return Vec::new();
         };
@@ -388,6 +410,8 @@ impl Machine {
             Verdict::Fine => return Vec::new(),
             Verdict::Suspect { probe: true } => return vec![Action::Look, Action::Probe],
             Verdict::Suspect { probe: false } => return vec![Action::Look],
+            // It may have said otherwise meanwhile; if not, the next tick says so again.
+            Verdict::Hung(_) if late == Late::Again => return vec![Action::Look],
             Verdict::Hung(why) => why,
         };
         let pid = running.pid;

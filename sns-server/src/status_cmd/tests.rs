@@ -81,3 +81,57 @@ fn views_that_differ_at_one_entry_are_named() {
     let lines = disagreements(&rows([serving(), other]));
     assert!(lines[0].contains("a-master and b-master"), "{lines:?}");
 }
+
+/// What is said of a node of which there is only `file`, and perhaps a log that ends with `words`.
+async fn dead_with(file: NodeFile, words: Option<&str>) -> Row {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("nodes/a-master");
+    file.write(&dir).unwrap();
+    if let Some(words) = words {
+        std::fs::write(process::log_path(&dir), words).unwrap();
+    }
+    ask(data.path(), "a-master", &HashMap::new()).await
+}
+
+#[tokio::test]
+async fn a_node_that_is_being_started_starts_and_no_process_is_named_as_dead() {
+    let own = process::ProcessId::own().unwrap();
+    let before = [None, Some(own.clone())];
+    for process in before {
+        let starting = NodeFile {
+            process,
+            starting: true,
+            restarts: 3,
+            ..NodeFile::default()
+        };
+        let row = dead_with(starting.clone(), None).await;
+        assert_eq!((row.state, row.pid, row.reason), ("starting", None, None));
+        assert_eq!(row.restarts, Some(3));
+        // Between two tries: what the last one said.
+        let words = "info\nerror: no space\n";
+        let row = dead_with(starting.clone(), Some(words)).await;
+        assert_eq!((row.state, row.pid), ("starting", None));
+        assert_eq!(row.reason.as_deref(), Some("its start failed: no space"));
+    }
+    // Nobody starts it: then the one that died is named.
+    let died = NodeFile {
+        process: Some(own.clone()),
+        ..NodeFile::default()
+    };
+    let row = dead_with(died, None).await;
+    assert_eq!(row.state, "failed");
+    let named = format!("process {} died", own.pid);
+    assert!(row.reason.unwrap().starts_with(&named));
+}
+
+#[test]
+fn what_was_said_before_a_start_is_not_why_it_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = process::log_path(dir.path());
+    std::fs::write(&log, "error: long ago\n").unwrap();
+    let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
+    let file = std::fs::File::options().write(true).open(&log).unwrap();
+    file.set_modified(long_ago).unwrap();
+    NodeFile::default().write(dir.path()).unwrap();
+    assert_eq!(start_failure(dir.path()), None);
+}

@@ -76,6 +76,13 @@ impl Cluster {
     }
 
     pub fn start_in(dir: TempDir, pairs: u32, listen: &str) -> Self {
+        let mut cluster = Self::spawn_in(dir, pairs, listen);
+        cluster.greeting();
+        cluster
+    }
+
+    /// Starts `pairs` pairs and waits for nothing.
+    pub fn spawn_in(dir: TempDir, pairs: u32, listen: &str) -> Self {
         let data = dir.path().join("data");
         let up = Command::new(PROGRAM)
             .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
@@ -86,19 +93,22 @@ impl Cluster {
             .stderr(std::fs::File::create(dir.path().join("up.err")).unwrap())
             .spawn()
             .unwrap();
-        let mut cluster = Self {
+        Self {
             up,
             url: String::new(),
             dir,
-        };
+        }
+    }
+
+    /// Waits for the first line, and keeps what it says.
+    pub fn greeting(&mut self) {
         let mut line = String::new();
-        let stdout = cluster.up.stdout.take().unwrap();
+        let stdout = self.up.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let url = line.trim_end().strip_prefix("router ");
-        cluster.url = url
-            .unwrap_or_else(|| panic!("first line {line:?}; {}", cluster.complaints()))
+        self.url = url
+            .unwrap_or_else(|| panic!("first line {line:?}; {}", self.complaints()))
             .to_owned();
-        cluster
     }
 
     pub fn complaints(&self) -> String {

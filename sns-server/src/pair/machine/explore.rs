@@ -234,12 +234,12 @@ fn without_a_pause_after_its_own_sleep_a_watcher_kills_a_healthy_one() {
 }
 
 #[test]
-fn without_a_look_at_the_node_lock_two_are_started() {
+fn without_the_node_lock_two_run_side_by_side() {
     let left = Budget {
         requests: 1,
         ..FAULTS
     };
-    is_missed(Without::NodeLock, left, "started beside a living one");
+    is_missed(Without::NodeLock, left, "run side by side");
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub(super) enum Without {
     OwnTicks,
     /// What was counted before the watcher was stopped is judged before what was said meanwhile.
     Gap,
-    /// A start does not look at the node lock first.
+    /// A second process of a node does not find the node lock held.
     NodeLock,
     /// A restart never waits.
     BackOff,

@@ -217,6 +217,53 @@ fn a_watcher_that_was_stopped_suspects_no_one() {
     assert_eq!(bench.machine.condition(), Condition::Serving);
 }
 
+/// Ticks that come 2 s apart until one is killed, `count` at most; how many it took.
+fn late_ticks_to_a_kill(bench: &mut Bench, count: u32) -> Option<u32> {
+    (1..=count).find(|_| {
+        bench.now += Duration::from_millis(1_900);
+        kills(&bench.ticks(1)) > 0
+    })
+}
+
+#[test]
+fn a_watcher_whose_every_tick_is_late_kills_a_silent_one_in_its_own_ticks() {
+    let mut bench = Bench::served_for(3_000);
+    // As long as it answers, late ticks say nothing against it.
+    assert_eq!(late_ticks_to_a_kill(&mut bench, 100), None);
+    bench.answers = false;
+    assert_eq!(late_ticks_to_a_kill(&mut bench, 100), Some(10));
+    assert_eq!(bench.machine.condition(), Condition::Hung);
+    // Only the first late tick in a row judges nobody.
+    let mut bench = Bench::served_for(3_000);
+    bench.answers = false;
+    assert_eq!(late_ticks_to_a_kill(&mut bench, 100), Some(11));
+}
+
+#[test]
+fn a_watcher_that_is_stopped_twice_with_a_tick_between_kills_nobody_who_went_on_meanwhile() {
+    let mut bench = Bench::served_for(3_000);
+    bench.answers = false;
+    assert_eq!(bench.ticks(9), []);
+    // The answer comes only after the second late tick.
+    assert_eq!(late_ticks_to_a_kill(&mut bench, 2), None);
+    bench.answers = true;
+    assert_eq!(bench.ticks(100), []);
+    assert_eq!(bench.machine.condition(), Condition::Serving);
+}
+
+#[test]
+fn a_launcher_whose_every_tick_is_late_kills_a_router_that_never_answers() {
+    let mut bench = Bench::new(true);
+    bench.machine = Machine::new(Rules::ROUTER, true, 0);
+    bench.event(Event::Free(Last::Nobody));
+    bench.event(Event::Started { pid: PID });
+    bench.answers = false;
+    let most = Rules::ROUTER.first_answer_ticks + 1;
+    assert!(late_ticks_to_a_kill(&mut bench, most).is_some());
+    assert_eq!(bench.dies(), []);
+    assert_eq!(bench.machine.condition(), Condition::Restarting);
+}
+
 #[test]
 fn a_lock_held_for_a_second_is_a_hang_also_while_the_watcher_waits_for_it() {
     let mut bench = Bench::served_for(3_000);

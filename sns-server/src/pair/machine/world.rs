@@ -207,8 +207,10 @@ impl World {
             7 => self.disk_slow = ticks,
             8 => self.broken = !self.broken,
             9 => {
+                // Whoever asks again does not make it take longer.
                 if let Some(process) = &mut self.process
                     && process.fault == Fault::None
+                    && process.draining_until.is_none()
                 {
                     process.draining_until = Some(now + TICK * self.rng.random_range(0..50));
                 }

@@ -47,6 +47,9 @@ pub(super) struct Process {
     pub(super) answer: Option<(u32, Report)>,
     pub(super) mail: Vec<Mail>,
     pub(super) probing: bool,
+    /// Its look before a start found the lock free; what it starts comes a tick later, and whether
+    /// that is a restart.
+    pub(super) starting: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +66,8 @@ pub(super) struct Node {
     pub(super) neglected: u8,
     pub(super) hung: u8,
     pub(super) starts: u32,
+    /// Monitor: ticks in a row in which two of its processes ran.
+    pub(super) crowded: u8,
 }
 
 impl Node {
@@ -110,6 +115,7 @@ impl Pair {
             neglected: 0,
             hung: 0,
             starts: 0,
+            crowded: 0,
         };
         let mut pair = Self {
             now: 100,
@@ -207,6 +213,7 @@ impl Pair {
             answer: None,
             mail: Vec::new(),
             probing: false,
+            starting: None,
         });
         pid
     }
@@ -228,16 +235,24 @@ impl Pair {
         }
     }
 
-    /// As `Partner::start`: `Err` when a rule is broken.
+    /// As `Partner::start`, both of its steps at once.
     pub(super) fn start(&mut self, n: usize, again: bool) -> Result<Mail, Wrong> {
+        match self.instead(n) {
+            Some(mail) => Ok(mail),
+            None => self.launch(n, again),
+        }
+    }
+
+    /// The first step of a start, a look: what it finds instead of a free lock.
+    pub(super) fn instead(&self, n: usize) -> Option<Mail> {
         let seen = self.look(n);
-        if !matches!(seen, Event::Free(_)) && self.mode.without != Without::NodeLock {
-            return Ok(Mail::Instead(seen));
-        }
+        (!matches!(seen, Event::Free(_))).then_some(Mail::Instead(seen))
+    }
+
+    /// The second step of a start, its file and its process, whoever came in between. `Err` when a
+    /// rule is broken.
+    pub(super) fn launch(&mut self, n: usize, again: bool) -> Result<Mail, Wrong> {
         let node = &mut self.nodes[n];
-        if node.holder.is_some() {
-            return Err(format!("{} was started beside a living one", name(n)));
-        }
         if node.stopped {
             return Err(format!(
                 "{} had been asked to stop and was started",
@@ -305,6 +320,7 @@ impl Pair {
     /// What the processes of node `n` do by themselves.
     fn live(&mut self, n: usize) {
         let free = self.hindrance(n) == Append::Idle;
+        let locks = self.mode.without != Without::NodeLock;
         let node = &mut self.nodes[n];
         let mut ended = Vec::new();
         if let Some(process) = &mut node.holder {
@@ -350,6 +366,14 @@ impl Pair {
                 }
                 _ => false,
             };
+            if !ends && runs && matches!(process.stage, Stage::Opening | Stage::Serving) {
+                // Again and again: a start that looked before it came writes over it.
+                node.file = File {
+                    pid: process.pid,
+                    starting: false,
+                    ..node.file
+                };
+            }
             if ends {
                 node.stopped |= node.file.pid == process.pid && node.file.stopping;
                 ended.push(process.pid);
@@ -366,9 +390,11 @@ impl Pair {
                 ended.push(process.pid);
             } else if process.killed || !process.fault.runs() {
                 node.spawned.push(process);
-            } else if node.broken == Broken::BeforeLock || node.holder.is_some() {
+            } else if node.broken == Broken::BeforeLock || (locks && node.holder.is_some()) {
                 // The second one finds the lock held, and says so.
                 ended.push(process.pid);
+            } else if node.holder.is_some() {
+                node.spawned.push(process);
             } else {
                 process.stage = Stage::Locked;
                 node.holder = Some(process);

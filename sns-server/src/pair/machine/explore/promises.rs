@@ -11,6 +11,8 @@ const NEGLECT: u8 = 7;
 const HANG: u8 = 14;
 /// So many ticks the launcher may take to see to a pair of which neither node can.
 const ORPHAN: u8 = 20;
+/// So many ticks two processes of one node may run: until the second one finds the lock held.
+const CROWD: u8 = 1;
 /// A window in ticks, and the starts of one node in it that are too many.
 pub(super) const WINDOW: u32 = 12;
 pub(super) const STORM: u32 = 6;
@@ -26,6 +28,12 @@ impl Pair {
                     .is_some_and(|it| matches!(it.machine.state, State::Killing { said: true, .. }))
             };
             let node = &mut self.nodes[n];
+            let all = node.holder.iter().chain(&node.spawned);
+            let running = all.filter(|it| it.fault.runs() && !it.killed).count();
+            node.crowded = count(node.crowded, running > 1, CROWD);
+            if node.crowded > CROWD {
+                return Err(format!("two processes of {} run side by side", name(n)));
+            }
             let dead = node.is_empty() && !node.stopped;
             node.neglected = count(node.neglected, dead && able[1 - n], NEGLECT);
             if node.neglected > NEGLECT {

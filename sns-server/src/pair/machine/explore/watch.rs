@@ -30,6 +30,10 @@ impl Pair {
         let watches = matches!(process.stage, Stage::Opening | Stage::Serving);
         let runs = process.fault.runs() && !process.killed;
         let mut outcome = Ok(());
+        if runs && let Some(again) = process.starting.take() {
+            // Also while it drains: the start is on a thread of its own.
+            process.mail.push(self.launch(1 - n, again)?);
+        }
         if runs && watches {
             let own = self.report(n, &process);
             let late = reverse && process.slept;
@@ -129,11 +133,14 @@ impl Pair {
                     }
                 }
                 Action::Start { restarts } => {
-                    let mail = self.start(other, restarts > 0)?;
-                    if self.mode.slow {
+                    let again = restarts > 0;
+                    if !self.mode.slow {
+                        let mail = self.start(other, again)?;
+                        self.deliver(n, process, mail)?;
+                    } else if let Some(mail) = self.instead(other) {
                         process.mail.push(mail);
                     } else {
-                        self.deliver(n, process, mail)?;
+                        process.starting = Some(again);
                     }
                 }
                 Action::Probe if self.slow_disk || self.mode.slow => process.probing = true,

@@ -106,7 +106,8 @@ pub(super) struct Budget {
 pub(super) struct Mode {
     /// Clients write.
     pub(super) busy: bool,
-    /// What is found by looking, starting or trying the disk is told a tick later.
+    /// What is found by looking, starting or trying the disk is told a tick later, and what is
+    /// started comes a tick after the look that allowed it.
     pub(super) slow: bool,
     /// Of [`SMALL`], or with one taken away.
     pub(super) without: Without,
