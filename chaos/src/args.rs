@@ -26,6 +26,8 @@ pub enum Command {
     Run(Box<Run>),
     /// Check a history that was saved.
     Check(Check),
+    /// Tell what the processes of a run needed, from its `--samples`: memory, descriptors, disk.
+    Needs(Needs),
 }
 
 /// How to run.
@@ -79,6 +81,16 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     pub server: Option<PathBuf>,
     /// Print the report as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to tell.
+#[derive(Clone, Debug, Group)]
+pub struct Needs {
+    /// The file.
+    pub samples: PathBuf,
+    /// Print one JSON object a line.
     #[arg(long)]
     pub json: bool,
 }

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Args, Check, Command, Run};
+use crate::args::{Args, Check, Command, Needs, Run};
 use crate::failure::{Doing as _, Failure, Result};
 use crate::faults::Kind;
 use crate::history::History;
 use crate::report::Outcome;
-use crate::{check, namespace, run};
+use crate::{check, namespace, needs, run};
 
 /// A promise was broken.
 const BROKEN: u8 = 1;
@@ -25,6 +25,7 @@ pub fn main() -> ExitCode {
     let ended = match args.command {
         Command::Run(run) => start(*run),
         Command::Check(check) => recheck(&check),
+        Command::Needs(needs) => tell(&needs),
     };
     ended.unwrap_or_else(|e| {
         eprintln!("error: {e}");
@@ -86,6 +87,18 @@ fn without_disk_full(args: &mut Run) -> Result<()> {
     args.faults = left.ok_or_else(|| Failure(format!("{why}: disk-full cannot be run")))?;
     eprintln!("SKIPPED: disk-full: {why}");
     Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "this is a command line")]
+fn tell(args: &Needs) -> Result<ExitCode> {
+    for course in needs::read(&args.samples)? {
+        if args.json {
+            println!("{}", serde_json::json!(course));
+        } else {
+            println!("{course}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn recheck(args: &Check) -> Result<ExitCode> {

@@ -462,11 +462,11 @@ impl History {
         let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
         if is_gzip(path) {
             // The packer clears a buffer at each call, so it gets much at a time.
-            let packer = GzEncoder::new(file, Compression::fast());
-            let mut packed = BufWriter::with_capacity(1 << 20, packer);
+            let gzip = GzEncoder::new(file, Compression::fast());
+            let mut packed = BufWriter::with_capacity(1 << 20, gzip);
             self.write_lines(&mut packed)?;
-            let packer = packed.into_inner()?;
-            packer.finish()?.into_inner()?.sync_all()
+            let gzip = packed.into_inner()?;
+            gzip.finish()?.into_inner()?.sync_all()
         } else {
             let mut plain = file;
             self.write_lines(&mut plain)?;

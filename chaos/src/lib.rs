@@ -14,6 +14,7 @@ mod follower;
 pub mod history;
 mod load;
 mod namespace;
+mod needs;
 mod progress;
 mod report;
 mod resources;

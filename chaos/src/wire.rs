@@ -149,3 +149,81 @@ async fn pump(
     }
     drop(to.shutdown().await);
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const MOMENT: Duration = Duration::from_millis(100);
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A client and a server with a proxy between them.
+    async fn wired(wires: &Wires) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let server = listener.local_addr().expect("address").to_string();
+        let front = wires.front(&server).await.expect("a proxy");
+        assert_eq!(wires.front(&server).await.expect("the same"), front);
+        assert_eq!(wires.behind(&front), server);
+        let client = TcpStream::connect(front).await.expect("connect");
+        let (stream, _) = listener.accept().await.expect("accept");
+        (client, stream)
+    }
+
+    async fn passes(from: &mut TcpStream, to: &mut TcpStream) -> bool {
+        if from.write_all(b"x").await.is_err() {
+            return false;
+        }
+        let mut byte = [0];
+        matches!(timeout(MOMENT, to.read(&mut byte)).await, Ok(Ok(1)))
+    }
+
+    /// Waits for the end of what comes; whether it came.
+    async fn ends(stream: &mut TcpStream) -> bool {
+        let mut rest = Vec::new();
+        timeout(PATIENCE, stream.read_to_end(&mut rest))
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test]
+    async fn what_is_silent_speaks_again_and_nothing_is_lost() {
+        let wires = Wires::default();
+        let (mut client, mut server) = wired(&wires).await;
+        assert!(passes(&mut client, &mut server).await);
+        assert!(passes(&mut server, &mut client).await);
+        assert_eq!(wires.set(Weather::Silent, |_| true), 1);
+        assert!(!passes(&mut client, &mut server).await);
+        wires.set(Weather::Clear, |_| true);
+        let mut byte = [0];
+        let came = timeout(PATIENCE, server.read(&mut byte)).await;
+        assert_eq!(came.expect("in time").expect("read"), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_ends_on_both_sides() {
+        let wires = Wires::default();
+        let (mut client, mut server) = wired(&wires).await;
+        wires.set(Weather::Cut, |_| true);
+        assert!(ends(&mut client).await && ends(&mut server).await);
+        let (mut client, mut server) = wired(&wires).await;
+        assert!(
+            passes(&mut client, &mut server).await,
+            "the next one is good"
+        );
+        assert_eq!(wires.open(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_closed_on_one_side_still_carries_the_other() {
+        let wires = Wires::default();
+        let (mut client, mut server) = wired(&wires).await;
+        wires.set(Weather::HalfClosed, |_| true);
+        assert!(
+            ends(&mut client).await,
+            "the server has nothing more to say"
+        );
+        assert!(passes(&mut client, &mut server).await);
+    }
+}

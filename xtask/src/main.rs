@@ -88,7 +88,7 @@ fn main() -> ExitCode {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
             say(
-                "       cargo xtask chaos    hurt a running service for hours, and check everything",
+                "       cargo xtask chaos    hurt a running service for an hour, and check everything",
             );
             chaos::usage();
             ExitCode::from(2)
