@@ -249,8 +249,9 @@ impl Running {
         };
         let cluster = &mut self.stage.cluster;
         let nodes = cluster.nodes().len();
+        let log = cluster.data().join("log");
         progress.stage("asking every replica");
-        let found = settled(&self.stage.control, nodes).await;
+        let found = settled(&self.stage.control, nodes, &log).await;
         let found = found.unwrap_or_else(|e| complain_of(&mut end, &e));
         drop(self.enough);
         let log = self.follower.await.doing("follow the log")?;
