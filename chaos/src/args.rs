@@ -61,6 +61,10 @@ pub struct Run {
     /// Posts that are there before the run begins.
     #[arg(long, default_value_t = 0)]
     pub preload: u64,
+    /// Bytes of one segment of the log: with small ones every snapshot trims.
+    #[arg(long, default_value_t = sns_core::limits::SEGMENT_BYTES)]
+    #[arg(value_parser = clap::value_parser!(u64).range(65_536..))]
+    pub segment_bytes: u64,
     /// The longest rest between two faults; each rest is drawn.
     #[arg(long, value_parser = duration, default_value = "500ms")]
     pub rest: Duration,

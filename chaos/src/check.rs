@@ -1,6 +1,6 @@
 //! The checker: judges a history against the promises of the service.
 //!
-//! Pure: no clock, no network, no file. It folds the log by rules of its own ([`model`]) and then
+//! Pure: no clock, no network, no file. It folds the log by rules of its own (`check/model.rs`) and then
 //! asks of everything that anybody was told whether the log agrees:
 //!
 //! - *writes*: what was acknowledged is in the log, at its seq, once; what was refused is not; what

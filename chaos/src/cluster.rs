@@ -31,19 +31,26 @@ pub(crate) struct Cluster {
     program: PathBuf,
     data: PathBuf,
     pairs: u32,
+    segment_bytes: u64,
     url: String,
     up: Child,
 }
 
 impl Cluster {
     /// Starts `up` and waits until all serve.
-    pub(crate) async fn start(program: &Path, data: &Path, pairs: u32) -> Result<Self> {
-        let up = launch(program, data, pairs, "127.0.0.1:0")?;
+    pub(crate) async fn start(
+        program: &Path,
+        data: &Path,
+        pairs: u32,
+        segment_bytes: u64,
+    ) -> Result<Self> {
+        let up = launch(program, data, (pairs, segment_bytes), "127.0.0.1:0")?;
         // From here on nothing of it outlives this value.
         let mut cluster = Self {
             program: program.to_owned(),
             data: data.to_owned(),
             pairs,
+            segment_bytes,
             url: String::new(),
             up,
         };
@@ -55,7 +62,12 @@ impl Cluster {
     pub(crate) async fn start_again(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         let listen = self.listen().to_owned();
-        self.up = launch(&self.program, &self.data, self.pairs, &listen)?;
+        self.up = launch(
+            &self.program,
+            &self.data,
+            (self.pairs, self.segment_bytes),
+            &listen,
+        )?;
         self.until_serving().await?;
         Ok(begun.elapsed())
     }
@@ -104,6 +116,7 @@ impl Cluster {
         command
             .env_remove("SNS_ROUTER")
             .env_remove("SNS_DATA")
+            .env("SNS_SEGMENT_BYTES", self.segment_bytes.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
@@ -268,10 +281,16 @@ pub(crate) fn signal(id: &ProcessId, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-fn launch(program: &Path, data: &Path, pairs: u32, listen: &str) -> Result<Child> {
+fn launch(
+    program: &Path,
+    data: &Path,
+    (pairs, segment_bytes): (u32, u64),
+    listen: &str,
+) -> Result<Child> {
     let log = up_log(data).doing("open the log of `up`")?;
     Command::new(program)
         .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
+        .args(["--segment-bytes", &segment_bytes.to_string()])
         .arg("--data")
         .arg(data)
         .env_remove("SNS_ROUTER")

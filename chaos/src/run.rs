@@ -167,7 +167,7 @@ impl Running {
         let program = server_program(args)?;
         progress.stage("starting the service");
         let data = place.dir.join("data");
-        let cluster = Cluster::start(&program, &data, args.pairs).await?;
+        let cluster = Cluster::start(&program, &data, args.pairs, args.segment_bytes).await?;
         if args.preload > 0 {
             progress.stage("loading posts");
             preload(&cluster, &place.dir, args.preload).await?;

@@ -78,6 +78,11 @@ pub struct Storage {
     /// Use a network file system all the same. Several machines on one directory lose data.
     #[arg(long, env = "SNS_FORCE_NETWORK_FS")]
     pub force_network_fs: bool,
+    /// Bytes after which a segment of the log is full; whole segments are trimmed. 65536 at least.
+    #[arg(long, value_name = "BYTES", env = "SNS_SEGMENT_BYTES")]
+    #[arg(default_value_t = sns_core::limits::SEGMENT_BYTES)]
+    #[arg(value_parser = clap::value_parser!(u64).range(65_536..))]
+    pub segment_bytes: u64,
 }
 
 /// A data directory that must be named.

@@ -66,6 +66,8 @@ pub struct DataConfig {
     pub log: LogKind,
     /// A network file system will do.
     pub force_network_fs: bool,
+    /// Bytes of one segment of the log.
+    pub segment_bytes: u64,
 }
 
 impl DataConfig {
@@ -73,6 +75,7 @@ impl DataConfig {
     pub fn settings(&self) -> Settings {
         let mut settings = Settings::default();
         settings.force_network_fs = self.force_network_fs;
+        settings.segment_bytes = self.segment_bytes;
         settings
     }
 }
@@ -217,6 +220,7 @@ fn data(path: PathBuf, storage: &args::Storage) -> DataConfig {
         path,
         log: storage.log,
         force_network_fs: storage.force_network_fs,
+        segment_bytes: storage.segment_bytes,
     }
 }
 

@@ -26,7 +26,7 @@ const CAMPAIGNS: &[Campaign] = &[
         what: "every kind of fault but a full disk, 2 minutes, unoptimised build",
         release: false,
         args: "--faults kill,pair,all,stop,hang,startup,snapshot,view,descriptors,net \
-               --duration 110s --clients 24 --watchers 6 --rate 250",
+               --duration 110s --clients 24 --watchers 6 --rate 250 --segment-bytes 65536",
     },
     Campaign {
         name: "short-disk-full",
@@ -61,6 +61,13 @@ const CAMPAIGNS: &[Campaign] = &[
         release: true,
         args: "--faults disk-full --count 20 --clients 16 --watchers 4 --rate 200 --rest 2s \
                --duration 1s",
+    },
+    Campaign {
+        name: "trim",
+        what: "makers of snapshots and nodes killed 100 times while the log is trimmed",
+        release: true,
+        args: "--faults snapshot,startup --count 200 --segment-bytes 65536 --clients 32 \
+               --watchers 10 --rate 1000 --rest 300ms --duration 1s",
     },
     Campaign {
         name: "soak",

@@ -226,6 +226,10 @@ impl Partner {
         flag("--listen", address.to_string().into());
         flag("--peer-listen", peer.to_string().into());
         flag("--router", routers.join(",").into());
+        flag(
+            "--segment-bytes",
+            self.data.segment_bytes.to_string().into(),
+        );
         match self.data.log {
             LogKind::Dir => flag("--log", "dir".into()),
         }

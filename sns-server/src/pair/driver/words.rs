@@ -88,6 +88,7 @@ mod tests {
                 path: "data".into(),
                 log: LogKind::Dir,
                 force_network_fs: false,
+                segment_bytes: 65_536,
             },
             listen: "127.0.0.1:1".parse().unwrap(),
             peer_listen: "127.0.0.1:2".parse().unwrap(),
