@@ -43,12 +43,13 @@ pub(crate) async fn run(args: args::Run) -> Result<Outcome> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let progress = Progress::new(args.duration);
     progress.say(&format!("seed {seed}"));
+    let program = server_program(&args)?;
     let place = Place::new(&args)?;
     if let Some(path) = &args.history {
         // Better now than after an hour.
         fs::File::create(path).doing(format_args!("write {}", path.display()))?;
     }
-    let ran = Running::start(&args, seed, &place, &progress).await;
+    let ran = Running::start(&args, seed, &program, &place, &progress).await;
     let history = match ran {
         Ok(running) => running.finish(&args, &progress).await,
         Err(e) => Err(e),
@@ -161,13 +162,13 @@ impl Running {
     async fn start(
         args: &args::Run,
         seed: u64,
+        program: &Path,
         place: &Place,
         progress: &Progress,
     ) -> Result<Self> {
-        let program = server_program(args)?;
         progress.stage("starting the service");
         let data = place.dir.join("data");
-        let cluster = Cluster::start(&program, &data, args.pairs, args.segment_bytes).await?;
+        let cluster = Cluster::start(program, &data, args.pairs, args.segment_bytes).await?;
         if args.preload > 0 {
             progress.stage("loading posts");
             preload(&cluster, &place.dir, args.preload).await?;
