@@ -8,6 +8,7 @@ use sns_core::log::Log as _;
 use sns_core::log::dir::{DirLog, DirLogOptions};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
+use sns_server::status_cmd;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -49,7 +50,7 @@ pub(crate) async fn settled(
                 .map(|server| {
                     let replica = Replica {
                         name: server.name,
-                        state: state(server.state).to_owned(),
+                        state: status_cmd::state(server.state).to_owned(),
                         applied: server.applied,
                         digest: server.digest,
                     };
@@ -58,20 +59,6 @@ pub(crate) async fn settled(
                 .collect());
         }
         tokio::time::sleep(LOOK * 10).await;
-    }
-}
-
-/// In the words of `sns-server status`.
-fn state(state: ServerState) -> &'static str {
-    match state {
-        ServerState::Unspecified => "unspecified",
-        ServerState::Starting => "starting",
-        ServerState::Serving => "serving",
-        ServerState::Draining => "draining",
-        ServerState::Hung => "hung",
-        ServerState::Restarting => "restarting",
-        ServerState::Failed => "failed",
-        ServerState::Stopped => "stopped",
     }
 }
 

@@ -149,7 +149,8 @@ fn role(role: ServerRole) -> &'static str {
     }
 }
 
-fn state(state: ServerState) -> &'static str {
+/// A state as `status` prints it.
+pub fn state(state: ServerState) -> &'static str {
     match state {
         ServerState::Unspecified => "unspecified",
         ServerState::Starting => "starting",
