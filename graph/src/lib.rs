@@ -20,7 +20,7 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 pub struct Line<'a> {
     /// From 1.
     pub number: u64,
-    /// Without its line end and a byte order mark.
+    /// As it stands, with its line end; a byte order mark is left out.
     pub text: &'a str,
     /// Bytes of the file (compressed ones) that were read so far, for a progress bar.
     pub read: u64,
@@ -79,8 +79,6 @@ pub fn read_lines<E: From<Unreadable>>(
             return Err(bad(number, "it is longer than 128 KiB".to_owned()).into());
         }
         let text = std::str::from_utf8(&bytes).map_err(|_| bad(number, "no UTF-8".to_owned()))?;
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
         let text = match number {
             1 => text.strip_prefix('\u{feff}').unwrap_or(text),
             _ => text,
@@ -159,13 +157,15 @@ pub enum Content<'a> {
     Empty,
     /// From `#` or `%` on.
     Comment,
-    /// All else, without the blanks around it.
+    /// All else, without the blanks around it and the line end.
     Data(&'a str),
 }
 
 impl<'a> Content<'a> {
-    /// Looks at a line.
+    /// Looks at a line, with or without its line end.
     pub fn of(line: &'a str) -> Self {
+        let line = line.strip_suffix('\n').unwrap_or(line);
+        let line = line.strip_suffix('\r').unwrap_or(line);
         let data = line.trim_matches([' ', '\t']);
         if data.is_empty() {
             Self::Empty
