@@ -1,5 +1,6 @@
 //! Making ready: who serves, whether the graph is there, logins, posts to read.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::future::Future;
 use std::path::Path;
@@ -43,12 +44,46 @@ pub(super) struct Service {
 pub(super) struct Ready {
     pub(super) graph: Graph,
     servers: Arc<Servers>,
+    lines: Vec<SnsServiceClient<Channel>>,
 }
 
 impl Ready {
     /// Where the load goes.
     pub(super) fn target(&self) -> Arc<Servers> {
         Arc::clone(&self.servers)
+    }
+
+    /// Whom each of `users` follows now, among the users of the graph: it may be more than the
+    /// graph says.
+    pub(super) async fn following(&self, users: &[u32]) -> Result<Vec<Vec<u32>>, Failure> {
+        let names = self.graph.names.iter().map(String::as_str);
+        let numbers: HashMap<&str, u32> = names.zip(0..).collect();
+        let (numbers, names) = (&numbers, &self.servers.users);
+        let listing = |nth: usize| {
+            let user = users[nth];
+            let mut line = self.lines[nth % self.lines.len()].clone();
+            async move {
+                let mut followees = Vec::new();
+                let mut request = v1::ListUsersRequest {
+                    filter: v1::UserFilter::Following.into(),
+                    page_size: 200,
+                    ..v1::ListUsersRequest::default()
+                };
+                loop {
+                    let page = line.list_users(names.request(user, request.clone())).await;
+                    let page = page.map_err(told)?.into_inner();
+                    let listed = page.users.iter().map(|user| user.username.as_str());
+                    followees.extend(listed.filter_map(|name| numbers.get(name).copied()));
+                    if page.next_page_token.is_empty() {
+                        return Ok((nth, followees));
+                    }
+                    request.page_token = page.next_page_token;
+                }
+            }
+        };
+        let mut listed = each("asking who follows whom", users.len(), listing).await?;
+        listed.sort_unstable_by_key(|(nth, _)| *nth);
+        Ok(listed.into_iter().map(|(_, followees)| followees).collect())
     }
 
     /// How many servers there are.
@@ -108,7 +143,11 @@ impl Service {
         }
         self.preload(what, &lines, &users).await?;
         self.settle(&lines, &users).await?;
-        Ok(Ready { graph, servers })
+        Ok(Ready {
+            graph,
+            servers,
+            lines,
+        })
     }
 
     async fn lines(&self) -> Result<Vec<SnsServiceClient<Channel>>, Failure> {

@@ -62,13 +62,14 @@ struct Board {
 /// Opens the streams, posts, and waits for the events.
 pub(super) async fn run(ready: &Ready, plan: &Plan, stop: &Stop) -> Result<Measured, Failure> {
     let graph = &ready.graph;
-    let readers = readers(graph, plan);
+    let distinct = readers(graph, plan);
     let mut watchers = BTreeMap::new();
-    for reader in &readers {
-        for author in graph.followees(*reader) {
-            *watchers.entry(author).or_default() += 1;
-        }
+    let following = ready.following(&distinct).await?;
+    let streams = || (0..distinct.len()).cycle().take(plan.connections);
+    for author in streams().flat_map(|nth| &following[nth]) {
+        *watchers.entry(*author).or_default() += 1;
     }
+    let readers: Vec<u32> = streams().map(|nth| distinct[nth]).collect();
     let authors: Vec<u32> = watchers.keys().copied().collect();
     let mut rng = rand::rng();
     let board = Arc::new(Board {
@@ -143,12 +144,14 @@ pub(super) async fn run(ready: &Ready, plan: &Plan, stop: &Stop) -> Result<Measu
     })))
 }
 
-/// Who reads each stream: users who follow somebody, in an order of the seed's.
+/// Who may read a stream, as many as there are streams at most: users who follow somebody, in an
+/// order of the seed's.
 fn readers(graph: &Graph, plan: &Plan) -> Vec<u32> {
     let mut readers: Vec<u32> = graph.follows.iter().map(|follow| follow.0).collect();
     readers.dedup();
     readers.shuffle(&mut SmallRng::seed_from_u64(plan.seed));
-    readers.into_iter().cycle().take(plan.connections).collect()
+    readers.truncate(plan.connections);
+    readers
 }
 
 /// Opens all streams; each is read by a task of its own.
