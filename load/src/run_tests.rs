@@ -98,7 +98,7 @@ async fn a_stall_is_charged_to_every_request_that_was_due_in_it() {
     let stall = ms(2_000)..ms(2_300);
     let behave = move |now| {
         Ok(if stall.contains(&now) {
-            stall.end - now
+            stall.end.saturating_sub(now)
         } else {
             Duration::ZERO
         })
@@ -234,7 +234,7 @@ async fn the_highest_rate_that_holds_is_near_the_capacity() {
     let behave = move |now: Duration| {
         let mut free = free.lock().unwrap();
         *free = now.max(*free) + ms(1);
-        Ok(*free - now)
+        Ok(free.saturating_sub(now))
     };
     let plan = Plan {
         connections: 64,

@@ -100,7 +100,7 @@ impl service::Ready {
         }
         out.finish()?;
         if stop.asked().is_break() {
-            say("stopped early: the figures are of what was measured until then");
+            say("stopped early: these are the figures until then");
         }
         measured.judge(&what.fail_if)
     }

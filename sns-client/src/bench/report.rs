@@ -110,7 +110,10 @@ impl Measured {
     /// Whether the run was stopped before it measured.
     pub(super) fn is_nothing(&self) -> bool {
         match self {
-            Self::Calls(calls) => calls.summary.requests == 0,
+            Self::Calls(calls) => {
+                let found = calls.find_max.as_ref();
+                calls.summary.requests == 0 && found.is_none_or(|found| found.tried.len() < 2)
+            }
             Self::Watch(watched) => watched.posts + watched.errors == 0,
         }
     }
