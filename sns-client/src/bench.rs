@@ -7,6 +7,7 @@
 
 mod bar;
 pub(crate) mod flags;
+mod grpc;
 mod report;
 mod service;
 mod target;

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sns_client::{Client, ErrorKind, Options, ServerState};
 use sns_load::{CallError, Graph, PAGE};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
-use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
 use super::bar::Bar;
@@ -265,9 +265,11 @@ async fn log_in(lines: &[SnsServiceClient<Channel>], graph: &Graph) -> Result<Us
         let mut line = lines[nth % lines.len()].clone();
         async move {
             let answer = line.login(request).await.map_err(told)?.into_inner();
-            let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", answer.token));
+            let bearer = HeaderValue::try_from(format!("Bearer {}", answer.token));
             let odd = |_| CallError("the server gave a token of odd bytes".to_owned());
-            Ok((nth, bearer.map_err(odd)?))
+            let mut bearer = bearer.map_err(odd)?;
+            bearer.set_sensitive(true);
+            Ok((nth, bearer))
         }
     };
     let mut tokens = each("logging in", graph.names.len(), login).await?;

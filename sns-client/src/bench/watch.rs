@@ -361,7 +361,7 @@ impl Connection for Poster {
     }
 
     fn broken(&self) -> bool {
-        false
+        self.line.broken()
     }
 }
 
