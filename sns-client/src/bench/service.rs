@@ -103,7 +103,7 @@ impl Service {
         let addresses: Vec<_> = serving.map(|server| server.address).collect();
         if addresses.is_empty() {
             let why = "the router names no server that serves";
-            return Err(Failure::Missing(why.to_owned()));
+            return Err(Failure::Unavailable(why.to_owned()));
         }
         Ok(Self { client, addresses })
     }
@@ -295,14 +295,15 @@ where
     let mut answers = Box::pin(calls.map(Box::pin).buffer_unordered(AT_ONCE));
     let mut all = Vec::new();
     while let Some(answer) = answers.next().await {
-        all.push(answer.map_err(|CallError(why)| Failure::Io(format!("{what}: {why}")))?);
+        let failed = |CallError(why)| Failure::Unavailable(format!("{what}: {why}"));
+        all.push(answer.map_err(failed)?);
         bar.step();
     }
     Ok(all)
 }
 
 fn not_ready(CallError(why): CallError) -> Failure {
-    Failure::Missing(format!(
+    Failure::Unavailable(format!(
         "a server that the router named does not answer: {why}"
     ))
 }
