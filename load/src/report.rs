@@ -26,6 +26,8 @@ pub struct Report {
     pub requests: u64,
     /// Requests that were answered well.
     pub answered: u64,
+    /// Good answers after the warm-up, those to requests that were due in it among them.
+    pub completed: u64,
     /// Requests that failed.
     pub errors: u64,
     /// Requests that failed, by reason.
@@ -58,10 +60,10 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 impl Report {
-    /// Requests answered well, a second.
+    /// Good answers a second.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     pub fn achieved(&self) -> f64 {
-        self.answered as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
+        self.completed as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
 
     /// All kinds of requests in one histogram.

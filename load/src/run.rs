@@ -218,6 +218,7 @@ impl Shared {
             measured: end.saturating_duration_since(begin),
             elapsed: last.saturating_duration_since(begin),
             requests: tally.answered + tally.errors + tally.unanswered + unsent,
+            completed: self.tally.completed(),
             answered: tally.answered,
             errors: tally.errors + tally.unanswered,
             errors_by_reason: tally.reasons(),
@@ -262,7 +263,8 @@ impl<T: Target> Worker<T> {
     /// Sends what is due until nothing is left, or until `stop`.
     async fn run(mut self, mut stop: watch::Receiver<()>) {
         let shared = Arc::clone(&self.shared);
-        let mut samples = Samples::new(&shared.tally);
+        let begin = shared.start + shared.plan.warmup;
+        let mut samples = Samples::new(&shared.tally, begin);
         tokio::select! {
             biased;
             () = self.work(&mut samples) => {}

@@ -78,6 +78,9 @@ pub(crate) struct Tally {
     counts: Mutex<Counts>,
     /// With the warm-up, for those who watch.
     answered: AtomicU64,
+    /// Good answers that came after the warm-up, whenever their request was due: with an overload
+    /// those of the warm-up come late, and are work done all the same.
+    completed: AtomicU64,
     errors: AtomicU64,
 }
 
@@ -88,6 +91,10 @@ impl Tally {
 
     pub(crate) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Relaxed)
     }
 
     /// Everything, once all workers are gone.
@@ -104,6 +111,8 @@ impl Tally {
 #[derive(Debug)]
 pub(crate) struct Samples<'a> {
     tally: &'a Tally,
+    /// When the warm-up ends.
+    begin: Instant,
     sent: Option<Sent>,
     kept: Vec<Sample>,
 }
@@ -126,9 +135,10 @@ struct Sample {
 }
 
 impl<'a> Samples<'a> {
-    pub(crate) fn new(tally: &'a Tally) -> Self {
+    pub(crate) fn new(tally: &'a Tally, begin: Instant) -> Self {
         Self {
             tally,
+            begin,
             sent: None,
             kept: Vec::with_capacity(BATCH),
         }
@@ -151,6 +161,9 @@ impl<'a> Samples<'a> {
             Err(_) => &self.tally.errors,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        if reply.is_ok() && now >= self.begin {
+            self.tally.completed.fetch_add(1, Ordering::Relaxed);
+        }
         let Some(sent) = self.sent.take().filter(|sent| sent.measured) else {
             return;
         };
