@@ -1,0 +1,3 @@
+//! The `sns-peers` command.
+
+fn main() {}
