@@ -1,21 +1,13 @@
-//! The files of an import: plain or gzip, read line by line with bounded memory, each line checked.
+//! The files of an import: what each line asks for, checked.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read as _, Seek as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 use sns_core::{Text, Username};
+use sns_graph::{Content, Unreadable, Why, pair};
 
 use crate::failure::{Failure, Result};
 use crate::telemetry::escaped;
-
-/// Bytes of one line: a post of 4,000 bytes, each written as a JSON escape, fits four times over.
-const LINE_BYTES: u64 = 128 * 1024;
-
-/// What a gzip file begins with.
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// One file and what its lines hold.
 #[derive(Clone, Debug)]
@@ -66,154 +58,56 @@ impl Source {
     /// `Invalid`: a bad line, named by file and number. As [`Failure::io`]: the file cannot be
     /// read. What `take` returns.
     pub(super) fn lines(&self, mut take: impl FnMut(Line, u64) -> Result<()>) -> Result<()> {
-        let (mut reader, read) = self.open()?;
-        let mut bytes = Vec::new();
-        for number in 1_u64.. {
-            bytes.clear();
-            let limit = LINE_BYTES + 1;
-            (&mut reader)
-                .take(limit)
-                .read_until(b'\n', &mut bytes)
-                .map_err(|e| self.unreadable(number, &e))?;
-            if bytes.is_empty() {
-                break;
-            }
-            if bytes.len() as u64 == limit && !bytes.ends_with(b"\n") {
-                return Err(self.bad(number, "it is longer than 128 KiB"));
-            }
-            let line = std::str::from_utf8(&bytes).map_err(|_| self.bad(number, "no UTF-8"))?;
-            let line = if number == 1 {
-                line.strip_prefix('\u{feff}').unwrap_or(line)
-            } else {
-                line
-            };
-            let line = parse(self.kind, line).map_err(|why| self.bad(number, &why))?;
-            take(line, read.get())?;
-        }
-        Ok(())
+        sns_graph::read_lines(&self.path, |line| {
+            let parsed = parse(self.kind, line.text).map_err(|why| Unreadable {
+                path: self.path.clone(),
+                why: Why::Line(line.number, why),
+            })?;
+            take(parsed, line.read)
+        })
     }
 
     /// Bytes of the file, for a progress bar.
     pub(super) fn size(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |meta| meta.len())
     }
+}
 
-    fn open(&self) -> Result<(Box<dyn BufRead>, ReadSoFar)> {
-        let refused = |e: std::io::Error| Failure::io(format!("cannot read {}", self.shown()), &e);
-        let mut file = File::open(&self.path).map_err(refused)?;
-        let kind = file.metadata().map_err(refused)?.file_type();
-        if !kind.is_file() {
+impl From<Unreadable> for Failure {
+    fn from(unreadable: Unreadable) -> Self {
+        let path = escaped(&unreadable.path.display().to_string());
+        match unreadable.why {
             // Every line is checked before the first is written: the file is read twice.
-            return Err(Failure::invalid(format!(
-                "{} is no regular file: an import reads its files twice",
-                self.shown()
-            )));
+            Why::NotRegular => Self::invalid(format!(
+                "{path} is no regular file: an import reads its files twice"
+            )),
+            Why::Io(error) => Self::io(format!("cannot read {path}"), &error),
+            Why::Line(number, why) => Self::invalid(format!("{path}:{number}: {why}")),
         }
-        let mut magic = Vec::new();
-        (&mut file)
-            .take(GZIP_MAGIC.len() as u64)
-            .read_to_end(&mut magic)
-            .map_err(refused)?;
-        file.rewind().map_err(refused)?;
-        let read = ReadSoFar::default();
-        let counted = Counted {
-            file,
-            read: read.clone(),
-        };
-        let reader: Box<dyn BufRead> = if magic == GZIP_MAGIC {
-            Box::new(BufReader::with_capacity(
-                256 * 1024,
-                MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, counted)),
-            ))
-        } else {
-            Box::new(BufReader::with_capacity(256 * 1024, counted))
-        };
-        Ok((reader, read))
-    }
-
-    fn shown(&self) -> String {
-        escaped(&shown(&self.path))
-    }
-
-    fn bad(&self, number: u64, why: &str) -> Failure {
-        Failure::invalid(format!("{}:{number}: {why}", self.shown()))
-    }
-
-    fn unreadable(&self, number: u64, error: &std::io::Error) -> Failure {
-        use std::io::ErrorKind as Io;
-        match error.kind() {
-            // A gzip stream that ends early or is no gzip after its magic bytes.
-            Io::UnexpectedEof | Io::InvalidInput | Io::InvalidData => {
-                self.bad(number, &format!("the compressed data is damaged ({error})"))
-            }
-            _ => Failure::io(format!("cannot read {}", self.shown()), error),
-        }
-    }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// Bytes that were read of a file, shared between its reader and who draws the progress bar.
-#[derive(Clone, Debug, Default)]
-struct ReadSoFar(std::rc::Rc<std::cell::Cell<u64>>);
-
-impl ReadSoFar {
-    fn get(&self) -> u64 {
-        self.0.get()
-    }
-}
-
-struct Counted {
-    file: File,
-    read: ReadSoFar,
-}
-
-impl std::io::Read for Counted {
-    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.file.read(buf)?;
-        self.read.0.set(self.read.0.get() + n as u64);
-        Ok(n)
     }
 }
 
 /// What a line asks for; the error says what is wrong with it.
 fn parse(kind: Kind, line: &str) -> Result<Line, String> {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    let blank = |c: char| c == ' ' || c == '\t';
-    let start = line.trim_start_matches(blank);
-    if start.is_empty() {
-        return Ok(Line::Skipped(Skipped::Empty));
-    }
-    if kind != Kind::Posts && start.starts_with(['#', '%']) {
-        return Ok(Line::Skipped(Skipped::Comment));
-    }
     let name = |text: &str| Username::parse(text).map_err(|e| e.message().to_owned());
-    match kind {
-        Kind::Users => Ok(Line::User(name(line.trim_matches(blank))?)),
-        Kind::Follows => {
-            let mut names = line
-                .split([' ', '\t', ','])
-                .filter(|between| !between.is_empty());
-            let (Some(a), Some(b), None) = (names.next(), names.next(), names.next()) else {
-                return Err(
-                    "a line of follows has two names, split by blanks, tab or comma".into(),
-                );
-            };
+    match (kind, Content::of(line)) {
+        (_, Content::Empty) => Ok(Line::Skipped(Skipped::Empty)),
+        (Kind::Posts, _) => {
+            let post: JsonPost = serde_json::from_str(line)
+                .map_err(|e| format!("no JSON object with `author` and `text` ({e})"))?;
+            let text = Text::parse(&post.text).map_err(|e| e.message().to_owned())?;
+            Ok(Line::Post(name(&post.author)?, text))
+        }
+        (_, Content::Comment) => Ok(Line::Skipped(Skipped::Comment)),
+        (Kind::Users, Content::Data(data)) => Ok(Line::User(name(data)?)),
+        (Kind::Follows, Content::Data(data)) => {
+            let (a, b) = pair(data)?;
             let (user, followee) = (name(a)?, name(b)?);
             Ok(if user == followee {
                 Line::Skipped(Skipped::SelfLoop)
             } else {
                 Line::Follow(user, followee)
             })
-        }
-        Kind::Posts => {
-            let post: JsonPost = serde_json::from_str(line)
-                .map_err(|e| format!("no JSON object with `author` and `text` ({e})"))?;
-            let text = Text::parse(&post.text).map_err(|e| e.message().to_owned())?;
-            Ok(Line::Post(name(&post.author)?, text))
         }
     }
 }

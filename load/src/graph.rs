@@ -1,0 +1,112 @@
+//! Who follows whom.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sns_graph::{Content, Unreadable, Why, pair, read_lines};
+
+/// Who follows whom; users are numbers from 0.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// What it is called in reports: the file's name, or what it was made of.
+    pub name: String,
+    /// How many users there are.
+    pub users: u32,
+    /// The name of each user, in lower case as a service keeps it.
+    pub names: Vec<String>,
+    /// The first follows the second; ascending, without doubles and self-loops.
+    pub follows: Vec<(u32, u32)>,
+}
+
+impl Graph {
+    /// Reads an edge list, plain or gzip, as `sns-server import --follows` does: two names a line,
+    /// the first follows the second, and the other way round too if `undirected`. Users are
+    /// numbered in the order in which they come up.
+    ///
+    /// # Errors
+    /// The file cannot be read, a line is wrong, there are fewer than two users.
+    pub fn load(path: &Path, undirected: bool) -> Result<Self, Unreadable> {
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        let mut names = Vec::new();
+        let mut follows = Vec::new();
+        let refused = |why| Unreadable {
+            path: path.to_owned(),
+            why,
+        };
+        read_lines(path, |line| {
+            let Content::Data(data) = Content::of(line.text) else {
+                return Ok(());
+            };
+            let bad = |why: &str| refused(Why::Line(line.number, why.to_owned()));
+            let (a, b) = pair(data).map_err(bad)?;
+            let mut number = |name: &str| {
+                let name = name.to_ascii_lowercase();
+                if let Some(number) = numbers.get(&name) {
+                    return Ok(*number);
+                }
+                let number = u32::try_from(names.len()).map_err(|_| bad("too many users"))?;
+                numbers.insert(name.clone(), number);
+                names.push(name);
+                Ok::<u32, Unreadable>(number)
+            };
+            let (a, b) = (number(a)?, number(b)?);
+            if a != b {
+                follows.push((a, b));
+                if undirected {
+                    follows.push((b, a));
+                }
+            }
+            Ok(())
+        })?;
+        if names.len() < 2 {
+            let why = "a graph needs two users at least".to_owned();
+            return Err(refused(Why::Line(1, why)));
+        }
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        Ok(Self::of(&name.to_string_lossy(), names, follows))
+    }
+
+    /// A graph in which each of `users` follows `followees` others, drawn at random from the seed.
+    ///
+    /// # Panics
+    /// When `users` is not more than `followees`.
+    pub fn synthetic(users: u32, followees: u32, seed: u64) -> Self {
+        assert!(followees < users, "{users} users cannot follow {followees}");
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut follows = Vec::new();
+        for user in 0..users {
+            let from = follows.len();
+            while follows.len() - from < followees as usize {
+                let followee = rng.random_range(0..users);
+                if followee != user && !follows[from..].contains(&(user, followee)) {
+                    follows.push((user, followee));
+                }
+            }
+        }
+        let names = (0..users).map(|user| format!("bench_{user}")).collect();
+        let name = format!("random-{users}x{followees}");
+        Self::of(&name, names, follows)
+    }
+
+    fn of(name: &str, names: Vec<String>, mut follows: Vec<(u32, u32)>) -> Self {
+        follows.sort_unstable();
+        follows.dedup();
+        Self {
+            name: name.to_owned(),
+            users: u32::try_from(names.len()).unwrap_or(u32::MAX),
+            names,
+            follows,
+        }
+    }
+
+    /// Whom a user follows, ascending.
+    pub fn followees(&self, user: u32) -> impl Iterator<Item = u32> + '_ {
+        let from = self.follows.partition_point(|follow| follow.0 < user);
+        self.follows[from..]
+            .iter()
+            .take_while(move |follow| follow.0 == user)
+            .map(|follow| follow.1)
+    }
+}
