@@ -6,5 +6,7 @@ pub mod places;
 pub mod process;
 pub mod pull;
 pub mod retwis;
+pub mod sns;
+pub mod target;
 
 pub use failure::{Failure, Result};

@@ -41,6 +41,15 @@ pub enum Query {
 }
 
 impl Query {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::LateralIds,
+        Self::LateralRows,
+        Self::LateralRanked,
+        Self::Join,
+        Self::Scan,
+    ];
+
     /// As text, `$1` being the reader.
     pub(crate) fn sql(self) -> String {
         const FOLLOWEES: &str =
