@@ -1,3 +1,5 @@
 //! The `sns-peers` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    sns_peers::main()
+}

@@ -6,5 +6,5 @@
 pub mod client;
 pub mod server;
 
-pub use client::SnsFeed;
+pub use client::{SnsFeed, Spread};
 pub use server::SnsServer;

@@ -3,6 +3,8 @@
 //! Runs against real servers and skips loudly where one is not installed; with
 //! `SNS_PEERS_REQUIRED=1` it fails instead.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+
 use std::path::{Path, PathBuf};
 
 use sns_load::{Graph, Mix, Op};
@@ -10,7 +12,7 @@ use sns_peers::feed::{Feed, PAGE, Post};
 use sns_peers::pull::{PostgresServer, Pull, Query};
 use sns_peers::retwis::server::Fsync;
 use sns_peers::retwis::{HomeWay, PostWay, RedisServer, Retwis, Ways};
-use sns_peers::sns::{SnsFeed, SnsServer};
+use sns_peers::sns::{SnsFeed, SnsServer, Spread};
 use tempfile::TempDir;
 
 const SEED: u64 = 7;
@@ -67,15 +69,8 @@ async fn check(feed: &impl Feed, graph: &Graph, posts: &[(u32, String)], what: &
     }
 }
 
-/// A directory that any user can reach: postgres does not run as root.
 fn directory() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        dir.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
-    dir
+    sns_peers::systems::directory(&std::env::temp_dir()).unwrap()
 }
 
 /// The server, or `None`, loudly, where it is not installed.
@@ -194,7 +189,13 @@ async fn sns_shows_the_right_pages() {
     let server = SnsServer::start(&program, dir.path(), 1).await.unwrap();
     let graph = graph();
     server.load(&graph).await.unwrap();
-    let mut clients = SnsFeed::connect(server.router(), &graph, 1).await.unwrap();
+    let spread = Spread {
+        sockets: 1,
+        ..Spread::default()
+    };
+    let mut clients = SnsFeed::connect(server.router(), &graph, spread)
+        .await
+        .unwrap();
     let client = clients.remove(0);
     let posts = fill(&client, &graph).await;
     check(&client, &graph, &posts, "sns").await;

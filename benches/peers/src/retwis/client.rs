@@ -1,7 +1,6 @@
 //! Posts and pages on Redis.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, Value};
@@ -211,11 +210,8 @@ async fn load(connection: &mut MultiplexedConnection, script: &str) -> Result<St
 }
 
 /// Micros since 1970: Retwis takes the time where the client runs, too.
-fn now() -> u128 {
-    #[allow(clippy::disallowed_methods, reason = "a time to show, decides nothing")]
-    let now = SystemTime::now();
-    now.duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros())
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
 }
 
 /// Takes packed posts apart. One that is gone is left out.

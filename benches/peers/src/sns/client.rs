@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sns_load::Graph;
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use sns_proto::v1::{
-    AssignRequest, CreatePostRequest, FollowRequest, GetHomeTimelineRequest,
-    GetUserTimelineRequest, LoginRequest, Post as WirePost,
+    CreatePostRequest, FollowRequest, GetHomeTimelineRequest, GetUserTimelineRequest,
+    ListServersRequest, LoginRequest, Post as WirePost, Server, ServerRole, ServerState,
 };
 use tokio::task::JoinSet;
 use tonic::metadata::AsciiMetadataValue;
@@ -21,11 +22,32 @@ use crate::feed::{Feed, Post};
 /// Logins under way at a time.
 const LOGINS: usize = 64;
 
+/// How a client talks to SNS.
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// So many HTTP/2 connections are shared by all callers.
+    pub sockets: usize,
+    /// To masters and slaves in turn; else to masters only, as the router hands them out.
+    pub slaves: bool,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            sockets: 4,
+            slaves: false,
+        }
+    }
+}
+
 /// A client of SNS for all users of a graph: one HTTP/2 connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct SnsFeed {
     calls: SnsServiceClient<Channel>,
     users: Arc<Users>,
+    /// The highest seq that came over this connection: what was written or read here is never
+    /// missing from what is read next.
+    seen: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -37,38 +59,53 @@ struct Users {
 }
 
 impl SnsFeed {
-    /// Clients over so many connections to the server that the router names; logs every user in.
+    /// Clients over so many connections to the servers that the router names; logs every user in.
     ///
     /// # Errors
-    /// The router or the server does not answer.
-    pub async fn connect(router: &str, graph: &Graph, sockets: usize) -> Result<Vec<Self>> {
+    /// The router or a server does not answer.
+    pub async fn connect(router: &str, graph: &Graph, spread: Spread) -> Result<Vec<Self>> {
         let mut asked = RouterServiceClient::connect(router.to_owned())
             .await
             .doing(format_args!("reach the router at {router}"))?;
-        let assigned = asked.assign(AssignRequest::default()).await;
-        let master = assigned.doing("get a server")?.into_inner().master;
-        let master = master.ok_or_else(|| Failure("the router names no server".to_owned()))?;
-        let address = format!("http://{}", master.address);
+        let listed = asked.list_servers(ListServersRequest::default()).await;
+        let listed = listed.doing("list the servers")?.into_inner().servers;
+        let serves = |server: &&Server| {
+            let role = spread.slaves || server.role() == ServerRole::Master;
+            role && server.state() == ServerState::Serving
+        };
+        let addresses: Vec<&str> = listed
+            .iter()
+            .filter(serves)
+            .map(|it| &*it.address)
+            .collect();
         let mut channels = Vec::new();
-        for _ in 0..sockets.max(1) {
-            let endpoint = Endpoint::try_from(address.clone()).doing("name the server")?;
-            let endpoint = endpoint.tcp_nodelay(true);
+        for address in addresses.iter().cycle().take(spread.sockets.max(1)) {
+            let endpoint = Endpoint::try_from(format!("http://{address}"));
+            let endpoint = endpoint.doing("name the server")?.tcp_nodelay(true);
             let channel = endpoint.connect().await.doing("reach the server")?;
             channels.push(SnsServiceClient::new(channel));
         }
-        let calls = channels.first().cloned();
-        let calls = calls.ok_or_else(|| Failure("no connection".to_owned()))?;
-        let numbers = graph.names.iter().cloned().zip(0..).collect();
+        let none = || Failure("the router names no server that serves".to_owned());
+        let calls = channels.first().cloned().ok_or_else(none)?;
         let users = Arc::new(Users {
             tokens: log_in(&calls, &graph.names).await?,
             names: graph.names.clone(),
-            numbers,
+            numbers: graph.names.iter().cloned().zip(0..).collect(),
         });
         let client = |calls| Self {
             calls,
             users: Arc::clone(&users),
+            seen: AtomicU64::new(0),
         };
         Ok(channels.into_iter().map(client).collect())
+    }
+
+    fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    fn saw(&self, seq: u64) {
+        self.seen.fetch_max(seq, Ordering::Relaxed);
     }
 
     fn request<T>(&self, user: u32, message: T) -> Result<Request<T>> {
@@ -134,31 +171,42 @@ fn request_id() -> String {
 
 impl Feed for SnsFeed {
     async fn home(&self, user: u32) -> Result<Vec<Post>> {
-        let request = self.request(user, GetHomeTimelineRequest::default())?;
+        let message = GetHomeTimelineRequest {
+            at_least: self.seen(),
+            ..GetHomeTimelineRequest::default()
+        };
+        let request = self.request(user, message)?;
         let answer = self.calls.clone().get_home_timeline(request).await;
-        self.posts(answer.doing("read a home page")?.into_inner().posts)
+        let page = answer.doing("read a home page")?.into_inner();
+        self.saw(page.seq);
+        self.posts(page.posts)
     }
 
     async fn user_page(&self, user: u32) -> Result<Vec<Post>> {
         let username = self.users.names.get(user as usize).cloned();
         let message = GetUserTimelineRequest {
             username: username.unwrap_or_default(),
+            at_least: self.seen(),
             ..GetUserTimelineRequest::default()
         };
         let request = self.request(user, message)?;
         let answer = self.calls.clone().get_user_timeline(request).await;
-        self.posts(answer.doing("read a user page")?.into_inner().posts)
+        let page = answer.doing("read a user page")?.into_inner();
+        self.saw(page.seq);
+        self.posts(page.posts)
     }
 
     async fn post(&self, user: u32, text: &str) -> Result<()> {
         let message = CreatePostRequest {
             text: text.to_owned(),
             request_id: request_id(),
-            ..CreatePostRequest::default()
+            seen: self.seen(),
         };
         let request = self.request(user, message)?;
         let answer = self.calls.clone().create_post(request).await;
-        answer.doing("post").map(drop)
+        let post = answer.doing("post")?.into_inner().post;
+        self.saw(post.unwrap_or_default().id);
+        Ok(())
     }
 
     async fn follow(&self, user: u32, followee: u32) -> Result<()> {
@@ -166,12 +214,15 @@ impl Feed for SnsFeed {
         let message = FollowRequest {
             username: username.unwrap_or_default(),
             request_id: request_id(),
-            ..FollowRequest::default()
+            seen: self.seen(),
         };
         let request = self.request(user, message)?;
         match self.calls.clone().follow(request).await {
             Err(status) if followed_already(&status) => Ok(()),
-            answer => answer.doing("follow").map(drop),
+            answer => {
+                self.saw(answer.doing("follow")?.into_inner().seq);
+                Ok(())
+            }
         }
     }
 }
