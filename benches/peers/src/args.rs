@@ -62,7 +62,7 @@ pub struct Run {
     #[arg(long = "mix", value_name = "MIX", default_value = "dsb")]
     pub mixes: Vec<Mix>,
     /// Seconds that each figure is taken over.
-    #[arg(long, value_name = "S", default_value = "8", value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value = "6", value_parser = seconds)]
     pub duration: Duration,
     /// The rates of the curve, requests a second.
     #[arg(
@@ -87,7 +87,7 @@ pub struct Run {
 }
 
 fn seconds(typed: &str) -> Result<Duration, String> {
-    let wrong = || format!("{typed:?} is no time: write seconds, as 8 or 0.5");
+    let wrong = || format!("{typed:?} is no time: write seconds, as 6 or 0.5");
     let seconds: f64 = typed.parse().map_err(|_| wrong())?;
     let time = Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
     if time.is_zero() {

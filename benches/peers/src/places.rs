@@ -10,11 +10,12 @@ const TMPFS: i64 = 0x0102_1994;
 /// From `linux/magic.h`: the older one.
 const RAMFS: i64 = 0x8584_58f6;
 
-/// A program from `PATH` or one of `dirs`; `hint` says what brings it.
+/// A program from one of `dirs` or `PATH`; `hint` says what brings it.
 pub(crate) fn program(name: &str, dirs: &[&str], hint: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(dirs.iter().map(PathBuf::from))
+    dirs.iter()
+        .map(PathBuf::from)
+        .chain(std::env::split_paths(&path))
         .map(|dir| dir.join(name))
         .find(|program| program.is_file())
         .ok_or_else(|| Failure(format!("{name} is not installed: {hint}")))

@@ -68,8 +68,14 @@ pub fn table(records: &[Record]) -> String {
         first.preload
     ));
     line(format!(
-        "{:28} {:>10} {:>8} {:>8} {:>8}  {:>10}",
-        "highest rate that held", "requests/s", "p50 ms", "p99 ms", "durable", "SNS / it"
+        "{:28} {:>10} {:>8} {:>8} {:>10} {:>8}  {:>10}",
+        "highest rate that held",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "posts/page",
+        "durable",
+        "SNS / it"
     ));
     for max in &maxima {
         let ratio = sns.filter(|sns| sns.held && max.held);
@@ -82,11 +88,12 @@ pub fn table(records: &[Record]) -> String {
             "none".to_owned()
         };
         line(format!(
-            "{:28} {:>10} {:>8.2} {:>8.2} {:>8}  {:>10}",
+            "{:28} {:>10} {:>8.2} {:>8.2} {:>10.1} {:>8}  {:>10}",
             max.label(),
             rate,
             max.summary.p50_ms,
             max.summary.p99_ms,
+            max.summary.posts_per_page,
             if max.durable { "yes" } else { "no" },
             ratio,
         ));
@@ -130,4 +137,85 @@ fn cell(summary: &Summary) -> String {
         " {:>15}",
         format!("{:.2} / {:.2}", summary.p50_ms, summary.p99_ms)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn record(system: &'static str, measure: &'static str, rate: f64, achieved: f64) -> Record {
+        let summary = Summary {
+            mix: "dsb".to_owned(),
+            graph: "g".to_owned(),
+            users: 2,
+            connections: 64,
+            seed: 1,
+            rate,
+            achieved,
+            duration_s: 1.0,
+            warmup_s: 0.0,
+            requests: 10,
+            answered: 10,
+            errors: 0,
+            errors_by_reason: BTreeMap::new(),
+            unsent: 0,
+            unanswered: 0,
+            mean_ms: 1.0,
+            p50_ms: 1.0,
+            p90_ms: 1.5,
+            p99_ms: 2.0,
+            p999_ms: 3.0,
+            max_ms: 4.0,
+            wait_p50_ms: 0.0,
+            wait_p99_ms: 0.0,
+            posts_per_page: 20.0,
+            kinds: BTreeMap::new(),
+        };
+        Record {
+            system,
+            setting: "x",
+            durable: true,
+            version: String::new(),
+            scheme: String::new(),
+            preload: 5,
+            measure,
+            held: achieved >= 0.99 * rate,
+            summary,
+            machine: Machine::look(),
+        }
+    }
+
+    #[test]
+    fn the_table_sets_sns_in_relation_to_each_and_hides_no_rate_that_was_missed() {
+        let table = table(&[
+            record("sns", "rate", 1_000.0, 1_000.0),
+            record("sns", "find_max", 6_000.0, 6_000.0),
+            record("redis", "rate", 1_000.0, 700.0),
+            record("redis", "find_max", 4_000.0, 4_000.0),
+            record("postgres", "find_max", 900.0, 100.0),
+        ]);
+        let row = |name: &str, nth: usize| {
+            let rows = table.lines().filter(|line| line.starts_with(name));
+            rows.into_iter().nth(nth).unwrap_or_default().to_owned()
+        };
+        assert!(row("sns", 0).ends_with("1.00x"), "{table}");
+        assert!(row("redis", 0).ends_with("1.50x"), "{table}");
+        assert!(row("postgres", 0).contains("none"), "{table}");
+        assert!(row("sns", 1).contains("1.00 / 2.00"), "{table}");
+        assert!(row("redis", 1).contains("only 700"), "{table}");
+    }
+
+    #[test]
+    fn a_record_is_one_flat_object() {
+        let record = record("sns", "rate", 1_000.0, 1_000.0);
+        let json = serde_json::to_value(&record).unwrap();
+        for key in [
+            "system", "setting", "durable", "version", "measure", "graph", "mix", "rate", "seed",
+            "achieved", "p99_ms", "cpu", "cores", "kernel", "commit", "date",
+        ] {
+            assert!(json.get(key).is_some(), "{key} is missing in {json}");
+        }
+    }
 }

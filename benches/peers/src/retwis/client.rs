@@ -230,3 +230,35 @@ fn post(packed: Vec<u8>) -> Result<Post> {
     let text = next()?.to_owned();
     Ok(Post { id, author, text })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_post_is_taken_apart_and_its_text_may_hold_anything() {
+        let packed = b"7 3 1700000000000000 two words \n 9".to_vec();
+        let taken = posts(vec![None, Some(packed)]).unwrap();
+        let text = "two words \n 9".to_owned();
+        assert_eq!(
+            taken,
+            [Post {
+                id: 7,
+                author: 3,
+                text
+            }]
+        );
+    }
+
+    #[test]
+    fn what_is_no_post_is_refused() {
+        for packed in [
+            &b"7 3 17"[..],
+            b"x 3 17 text",
+            b"7 y 17 text",
+            b"7 3 17 \xff",
+        ] {
+            assert!(post(packed.to_vec()).is_err(), "{packed:?}");
+        }
+    }
+}
