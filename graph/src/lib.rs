@@ -190,3 +190,68 @@ pub fn pair(data: &str) -> Result<(&str, &str), &'static str> {
         _ => Err("a line of follows has two names, split by blanks, tab or comma"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::io::Write as _;
+
+    fn read(bytes: &[u8]) -> Result<Vec<(u64, String)>, Unreadable> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        let mut lines = Vec::new();
+        read_lines::<Unreadable>(file.path(), |line| {
+            lines.push((line.number, line.text.to_owned()));
+            assert!(line.read <= bytes.len() as u64);
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    #[test]
+    fn lines_are_numbered_and_a_byte_order_mark_is_left_out() {
+        let lines = read(b"\xef\xbb\xbfa b\r\n\nc d").unwrap();
+        let texts = [(1, "a b\r\n"), (2, "\n"), (3, "c d")];
+        assert_eq!(lines, texts.map(|(number, text)| (number, text.to_owned())));
+        assert_eq!(read(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_file_of_lines_is_refused() {
+        let long = vec![b'a'; 200_000];
+        for (bytes, at) in [(&b"a\n\xff\n"[..], 2), (&long, 1), (b"\x1f\x8bxyz", 1)] {
+            let refused = read(bytes).unwrap_err();
+            assert!(
+                matches!(refused.why, Why::Line(line, _) if line == at),
+                "{refused}"
+            );
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let refused = read_lines::<Unreadable>(directory.path(), |_| Ok(())).unwrap_err();
+        assert!(matches!(refused.why, Why::NotRegular), "{refused}");
+    }
+
+    #[test]
+    fn a_line_end_is_no_part_of_a_name() {
+        for line in ["a b\n", "a\tb\r\n", " a,b ", "a , b"] {
+            let Content::Data(data) = Content::of(line) else {
+                panic!("{line:?}");
+            };
+            assert_eq!(pair(data), Ok(("a", "b")), "{line:?}");
+        }
+        assert_eq!(Content::of(" \t\r\n"), Content::Empty);
+        assert_eq!(Content::of(" % x"), Content::Comment);
+        pair("a").unwrap_err();
+        pair("a b c").unwrap_err();
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_something_and_never_a_panic(line in any::<String>()) {
+            if let Content::Data(data) = Content::of(&line) {
+                let _ = pair(data);
+            }
+        }
+    }
+}

@@ -110,3 +110,53 @@ impl Graph {
             .map(|follow| follow.1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file
+    }
+
+    #[test]
+    fn an_edge_list_is_read_as_the_import_reads_it() {
+        let file = file("# a graph\nA b\n\nb,c\r\na\tB\nc c\n");
+        let graph = Graph::load(file.path(), false).unwrap();
+        assert_eq!(graph.names, ["a", "b", "c"]);
+        assert_eq!(graph.follows, [(0, 1), (1, 2)]);
+        let graph = Graph::load(file.path(), true).unwrap();
+        assert_eq!(graph.follows, [(0, 1), (1, 0), (1, 2), (2, 1)]);
+        assert_eq!(graph.followees(1).collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        for (text, line) in [("a b\nc\n", 2), ("a b c\n", 1), ("", 1), ("# x\n", 1)] {
+            let refused = Graph::load(file(text).path(), false).unwrap_err();
+            assert!(
+                matches!(refused.why, Why::Line(at, _) if at == line),
+                "{refused}"
+            );
+        }
+        let gone = Graph::load(Path::new("/no/such/file"), false).unwrap_err();
+        assert!(matches!(gone.why, Why::Io(_)), "{gone}");
+    }
+
+    #[test]
+    fn in_a_synthetic_graph_everybody_follows_as_many() {
+        let graph = Graph::synthetic(50, 7, 1);
+        assert_eq!((graph.users, graph.follows.len()), (50, 350));
+        for user in 0..50 {
+            assert_eq!(
+                graph.followees(user).filter(|other| *other != user).count(),
+                7
+            );
+        }
+        assert_eq!(graph.follows, Graph::synthetic(50, 7, 1).follows);
+        assert_ne!(graph.follows, Graph::synthetic(50, 7, 2).follows);
+    }
+}

@@ -114,3 +114,55 @@ impl FromStr for Mix {
             .ok_or_else(|| format!("{name:?} is no mix: write dsb, nightcore, post or read"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixes_have_their_proportions() {
+        for mix in [Mix::Dsb, Mix::Nightcore, Mix::Post, Mix::Read] {
+            let shares: f64 = Kind::ALL.iter().map(|kind| mix.share(*kind)).sum();
+            assert!((shares - 1.0).abs() < 1e-9);
+            let mut counts = [0_f64; 4];
+            for index in 0..60_000 {
+                counts[mix.op(7, index, 1_000).kind() as usize] += 1.0;
+            }
+            for kind in Kind::ALL {
+                let drawn = counts[kind as usize] / 60_000.0;
+                assert!(
+                    (drawn - mix.share(kind)).abs() < 0.01,
+                    "{mix} {kind:?} {drawn}"
+                );
+            }
+            assert_eq!(mix.to_string().parse(), Ok(mix));
+        }
+        "all".parse::<Mix>().unwrap_err();
+    }
+
+    #[test]
+    fn users_are_drawn_uniformly_and_nobody_follows_themselves() {
+        let mut counts = [0_u32; 10];
+        for index in 0..20_000 {
+            let op = Mix::Nightcore.op(3, index, 10);
+            let (Op::Home { user }
+            | Op::UserPage { user }
+            | Op::Post { user, .. }
+            | Op::Follow { user, .. }) = op;
+            counts[user as usize] += 1;
+            if let Op::Follow { user, followee } = op {
+                assert!(user != followee && followee < 10);
+            }
+        }
+        for count in counts {
+            assert!((1_800..2_200).contains(&count), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_long_and_unlike_each_other() {
+        let texts: std::collections::HashSet<_> = (0..1_000).map(|i| text(1, i)).collect();
+        assert_eq!(texts.len(), 1_000);
+        assert!(texts.iter().all(|text| text.len() == TEXT_BYTES));
+    }
+}

@@ -151,6 +151,21 @@ pub struct Summary {
     pub kinds: BTreeMap<String, Latency>,
 }
 
+impl Summary {
+    /// The latency of all kinds together.
+    pub fn latency(&self) -> Latency {
+        Latency {
+            count: self.answered + self.unsent + self.unanswered,
+            mean_ms: self.mean_ms,
+            p50_ms: self.p50_ms,
+            p90_ms: self.p90_ms,
+            p99_ms: self.p99_ms,
+            p999_ms: self.p999_ms,
+            max_ms: self.max_ms,
+        }
+    }
+}
+
 /// A histogram in few figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]

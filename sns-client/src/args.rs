@@ -78,6 +78,54 @@ pub(crate) enum Raw {
         #[arg(long, conflicts_with = "before")]
         watch: bool,
     },
+    /// Measures a running service: sends requests at a fixed rate and tells how long they took.
+    Bench(Box<RawBench>),
+}
+
+/// What to measure. Every latency counts from the moment a request was due, so that a service which
+/// stalls is charged with all that had to wait.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("how fast").required(true).args(["rate", "find_max"]))]
+pub(crate) struct RawBench {
+    /// dsb (60% home page, 30% user page, 10% post), nightcore (40% user page, 25% home page, 30% post,
+    /// 5% follow), post, read (2/3 home page, 1/3 user page), watch (from a post to each open stream).
+    #[arg(long, default_value = "dsb")]
+    pub(crate) mix: String,
+    /// The edge list, plain or gzip, that `sns-server import --follows` loaded; without it bench
+    /// makes 1,000 users who follow 20 others each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) graph: Option<std::path::PathBuf>,
+    /// The graph was imported with --undirected.
+    #[arg(long, requires = "graph")]
+    pub(crate) undirected: bool,
+    /// Requests a second, all connections together.
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<String>,
+    /// Looks for the highest rate of which 99% is achieved with no error and p99 under --p99.
+    #[arg(long)]
+    pub(crate) find_max: bool,
+    /// The p99 that --find-max keeps.
+    #[arg(long, value_name = "TIME", default_value = "10ms")]
+    pub(crate) p99: String,
+    /// Connections, one call at a time each; for watch: open streams, many to a connection.
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) connections: String,
+    /// How long is measured.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    pub(crate) duration: String,
+    /// How long the load runs before that [default: a tenth of --duration, 2s at most]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) warmup: Option<String>,
+    /// Gives the requests and their times.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: String,
+    /// Makes so many posts first, unless a sample shows them [default: 20 a user, 100,000 at most]
+    #[arg(long, value_name = "N")]
+    pub(crate) preload: Option<String>,
+    /// Ends with exit code 10 if it is so, as `p99>20ms`, `errors>0`, `achieved<5000`; knows p50, p90,
+    /// p99, p999, max, errors, achieved. May be given several times.
+    #[arg(long, value_name = "EXPECTATION")]
+    pub(crate) fail_if: Vec<String>,
 }
 
 /// What part of a listing.

@@ -3,10 +3,11 @@
 use sns_client::{DEFAULT_ROUTER, Seq};
 
 use crate::args::{Args, Raw, RawPage};
+use crate::bench::flags::{self, Bench};
 use crate::output::Failure;
 
 /// A line that can be carried out.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Checked {
     pub(crate) user: String,
     pub(crate) routers: Vec<String>,
@@ -15,7 +16,7 @@ pub(crate) struct Checked {
 }
 
 /// What to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     Follow(String),
     Unfollow(String),
@@ -28,8 +29,12 @@ pub(crate) enum Action {
     Watch {
         backlog: usize,
     },
+    Bench(Box<Bench>),
     Interactive,
 }
+
+/// Who looks around for a benchmark, unless somebody is named.
+const BENCH_USER: &str = "bench";
 
 /// Which users to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +53,11 @@ pub(crate) struct Part {
 
 /// Checks what was typed.
 pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
+    let nobody = matches!(args.command, Some(Raw::Bench(_))).then(|| BENCH_USER.to_owned());
     let user = args
         .user
         .filter(|user| !user.is_empty())
+        .or(nobody)
         .ok_or_else(|| Failure::Usage("who are you? Say it with -u NAME or SNS_USER".to_owned()))?;
     let routers = args.router.filter(|router| !router.is_empty());
     let routers = routers.as_deref().unwrap_or(DEFAULT_ROUTER);
@@ -87,6 +94,7 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
         Some(Raw::Timeline { page, watch: true }) => Action::Watch {
             backlog: part(&page)?.limit,
         },
+        Some(Raw::Bench(raw)) => Action::Bench(Box::new(flags::check(*raw)?)),
     };
     Ok(Checked {
         user,

@@ -1,6 +1,7 @@
 //! `sns`: follow, post, read and watch from the command line.
 
 mod args;
+mod bench;
 mod command;
 mod lines;
 mod output;

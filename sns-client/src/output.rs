@@ -8,6 +8,9 @@ use sns_proto::reason;
 
 use crate::render;
 
+/// The exit code when all went well and the figures of a benchmark are not as was asked for.
+const MISSED: u8 = 10;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -19,6 +22,10 @@ pub(crate) enum Failure {
     Text(String),
     /// The machine's fault: a file, a pipe, a terminal.
     Io(String),
+    /// What a benchmark needs is not there.
+    Missing(String),
+    /// A benchmark ran, and its figures are not as was asked for.
+    Missed(String),
     /// Whoever read our output has gone: the end, and no failure.
     Closed,
 }
@@ -35,6 +42,8 @@ impl Failure {
         match self {
             Self::Client(error) => error.kind().as_str(),
             Self::Usage(_) | Self::Text(_) => "invalid",
+            Self::Missing(_) => "not_found",
+            Self::Missed(_) => "missed",
             Self::Io(_) | Self::Closed => "internal",
         }
     }
@@ -52,7 +61,11 @@ impl Failure {
     pub(crate) fn message(&self) -> &str {
         match self {
             Self::Client(error) => error.message(),
-            Self::Usage(message) | Self::Text(message) | Self::Io(message) => message,
+            Self::Usage(message)
+            | Self::Text(message)
+            | Self::Missing(message)
+            | Self::Missed(message)
+            | Self::Io(message) => message,
             Self::Closed => "nobody reads",
         }
     }
@@ -63,7 +76,11 @@ impl Failure {
             return ExitCode::SUCCESS;
         }
         say(&render::failure(self, json));
-        ExitCode::from(reason::exit_code(self.kind()))
+        ExitCode::from(match self {
+            // No server says this, so it is not in the table of the wire.
+            Self::Missed(_) => MISSED,
+            _ => reason::exit_code(self.kind()),
+        })
     }
 }
 

@@ -102,7 +102,8 @@ fn time(time: SystemTime) -> String {
     }
 }
 
-fn object(value: &impl Serialize) -> String {
+/// One line of JSON.
+pub(crate) fn object(value: &impl Serialize) -> String {
     // Strings and numbers always have a JSON form.
     let text = serde_json::to_string(value).unwrap_or_default();
     // JSON leaves C1 controls and bidi marks as they are; as escapes they mean the same.

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Action, Checked, Part, Whom};
 use crate::output::{Failure, Output, say};
-use crate::{render, repl};
+use crate::{bench, render, repl};
 
 /// The longest text in bytes; one byte more tells that it is too long.
 const TEXT_BYTES: u64 = 4_000;
@@ -39,7 +39,11 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
         Action::Post(Some(text)) => Some(text.clone()),
         _ => None,
     };
-    let client = Options::new(user).routers(routers).connect().await?;
+    let options = Options::new(user).routers(routers);
+    if let Action::Bench(what) = action {
+        return Box::pin(bench::run(&what, options, json)).await;
+    }
+    let client = options.connect().await?;
     let mut out = Output::new(matches!(action, Action::Watch { .. }));
     match action {
         Action::Follow(name) => {
@@ -87,6 +91,8 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
             }
         }
         Action::Watch { backlog } => watch(&client, backlog, json, &mut out).await?,
+        // Went its own way above.
+        Action::Bench(_) => {}
         Action::Interactive => return Box::pin(repl::run(&client, json)).await,
     }
     out.finish()

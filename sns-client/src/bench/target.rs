@@ -1,0 +1,210 @@
+//! SNS under load: a connection, its calls, and who makes them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sns_load::{CallError, Connection, Op, PAGE, Reply, Target};
+use sns_proto::v1;
+use sns_proto::v1::sns_service_client::SnsServiceClient;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use uuid::Uuid;
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A server that is silent for so long while a call waits is pinged, and given up after as long
+/// again: longer than any call under load takes, so that slow is told from gone.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The users of a graph and the tokens they were given.
+pub(super) struct Users {
+    pub(super) names: Vec<String>,
+    pub(super) tokens: Vec<AsciiMetadataValue>,
+}
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Tokens are nobody's business.
+        write!(f, "Users({})", self.names.len())
+    }
+}
+
+impl Users {
+    /// A request of a user.
+    pub(super) fn request<T>(&self, user: u32, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let token = self.tokens[user as usize].clone();
+        request.metadata_mut().insert("authorization", token);
+        request
+    }
+}
+
+/// The servers under load.
+#[derive(Debug)]
+pub(super) struct Servers {
+    pub(super) addresses: Vec<String>,
+    pub(super) users: Arc<Users>,
+    next: AtomicUsize,
+}
+
+impl Servers {
+    pub(super) fn new(addresses: Vec<String>, users: Arc<Users>) -> Self {
+        Self {
+            addresses,
+            users,
+            next: AtomicUsize::new(0),
+        }
+    }
+
+    /// A connection to the next server, in turn.
+    pub(super) async fn open(&self) -> Result<Line, CallError> {
+        let nth = self.next.fetch_add(1, Ordering::Relaxed);
+        let address = &self.addresses[nth % self.addresses.len()];
+        Ok(Line {
+            client: open(address).await?,
+            users: Arc::clone(&self.users),
+            seen: 0,
+        })
+    }
+}
+
+/// Opens a TCP connection of its own.
+pub(super) async fn open(address: &str) -> Result<SnsServiceClient<Channel>, CallError> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|error| CallError(format!("{address}: {error}")))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(SILENCE)
+        .keep_alive_timeout(SILENCE);
+    let channel = endpoint.connect().await;
+    let channel = channel.map_err(|error| CallError(format!("{address}: {}", deepest(&error))))?;
+    Ok(SnsServiceClient::new(channel))
+}
+
+impl Target for Servers {
+    type Connection = Line;
+
+    async fn connect(&self) -> Result<Line, CallError> {
+        self.open().await
+    }
+}
+
+/// One connection, used by one user after the other.
+#[derive(Debug)]
+pub(super) struct Line {
+    client: SnsServiceClient<Channel>,
+    users: Arc<Users>,
+    /// The highest seq that came over it: what was read is never missing from what is read next.
+    seen: u64,
+}
+
+impl Line {
+    /// Posts, and gives the post's id.
+    pub(super) async fn post(&mut self, user: u32, text: String) -> Result<u64, CallError> {
+        let request = v1::CreatePostRequest {
+            text,
+            request_id: Uuid::new_v4().to_string(),
+            seen: self.seen,
+        };
+        let request = self.users.request(user, request);
+        let answer = self.client.create_post(request).await.map_err(told)?;
+        let post = answer.into_inner().post.unwrap_or_default();
+        self.seen = self.seen.max(post.id);
+        Ok(post.id)
+    }
+
+    /// Follows; following already is as good.
+    pub(super) async fn follow(&mut self, user: u32, followee: u32) -> Result<(), CallError> {
+        let request = v1::FollowRequest {
+            username: self.users.names[followee as usize].clone(),
+            request_id: Uuid::new_v4().to_string(),
+            seen: self.seen,
+        };
+        let request = self.users.request(user, request);
+        match self.client.follow(request).await {
+            Ok(answer) => self.seen = self.seen.max(answer.into_inner().seq),
+            Err(status) if status.code() == Code::AlreadyExists => {}
+            Err(status) => return Err(told(status)),
+        }
+        Ok(())
+    }
+
+    async fn home(&mut self, user: u32) -> Result<usize, CallError> {
+        let request = v1::GetHomeTimelineRequest {
+            page_size: PAGE_SIZE,
+            at_least: self.seen,
+            ..v1::GetHomeTimelineRequest::default()
+        };
+        let request = self.users.request(user, request);
+        let page = self.client.get_home_timeline(request).await;
+        let page = page.map_err(told)?.into_inner();
+        self.seen = self.seen.max(page.seq);
+        Ok(page.posts.len())
+    }
+
+    async fn user_page(&mut self, user: u32) -> Result<usize, CallError> {
+        let request = v1::GetUserTimelineRequest {
+            username: self.users.names[user as usize].clone(),
+            page_size: PAGE_SIZE,
+            at_least: self.seen,
+            ..v1::GetUserTimelineRequest::default()
+        };
+        let request = self.users.request(user, request);
+        let page = self.client.get_user_timeline(request).await;
+        let page = page.map_err(told)?.into_inner();
+        self.seen = self.seen.max(page.seq);
+        Ok(page.posts.len())
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "20"
+)]
+const PAGE_SIZE: i32 = PAGE as i32;
+
+impl Connection for Line {
+    async fn call(&mut self, op: &Op) -> Result<Reply, CallError> {
+        let posts = match op {
+            Op::Home { user } => self.home(*user).await?,
+            Op::UserPage { user } => self.user_page(*user).await?,
+            Op::Post { user, text } => {
+                self.post(*user, text.clone()).await?;
+                0
+            }
+            Op::Follow { user, followee } => {
+                self.follow(*user, *followee).await?;
+                0
+            }
+        };
+        Ok(Reply { posts })
+    }
+
+    fn broken(&self) -> bool {
+        // A channel opens its connection anew by itself.
+        false
+    }
+}
+
+/// Why a call failed: the code and the server's words, or what the transport met.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(super) fn told(status: Status) -> CallError {
+    let code = status.code();
+    match std::error::Error::source(&status) {
+        Some(source) => CallError(format!("{code:?}: {}", deepest(source))),
+        None => CallError(format!("{code:?}: {}", status.message())),
+    }
+}
+
+/// The last of the chain names the cause.
+fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
