@@ -12,11 +12,12 @@ use sns_load::{Bound, Graph, Mix, Plan, Report, Target, find_max};
 use crate::args::{Common, Run};
 use crate::failure::{Doing as _, Failure, Result};
 use crate::machine::Machine;
-use crate::pull::Query;
+use crate::pull::Pull;
 use crate::record::{Record, table};
 use crate::retwis::Ways;
 use crate::sns::Spread;
 use crate::systems::{self, Filling, System, directory};
+use crate::target::Feeds;
 use crate::{graphs, places};
 
 /// Sessions of `PostgreSQL`, at most: beyond these, more callers share them.
@@ -130,12 +131,14 @@ impl Campaign {
                 Ok(records)
             }
             System::Postgres(durable) => {
-                let ways = (Query::default(), SESSIONS.min(filling.callers));
-                let made = systems::postgres(dir.path(), durable, ways, filling);
-                let (server, feeds) = Box::pin(made).await?;
+                let sessions = SESSIONS.min(filling.callers);
+                let server = systems::postgres(dir.path(), sessions, filling).await?;
+                let query = systems::fastest_query(&server, sessions, filling).await?;
+                let clients = Pull::connect(&server, durable, query, sessions).await?;
+                let feeds = Arc::new(Feeds::new(clients)?);
                 let about = About {
                     version: server.version().to_owned(),
-                    scheme: format!("indexed pull, {:?}, {} sessions", ways.0, ways.1),
+                    scheme: format!("indexed pull, {query:?}, {sessions} sessions"),
                 };
                 let records = self.load(system, &about, feeds, graph, mix).await?;
                 server.stop()?;

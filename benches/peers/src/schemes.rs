@@ -9,7 +9,7 @@ use std::time::Instant;
 use sns_load::{Mix, Target};
 
 use crate::args::Common;
-use crate::campaign::{say, sns_server};
+use crate::campaign::{SESSIONS, say, sns_server};
 use crate::failure::Result;
 use crate::pull::{Pull, Query};
 use crate::retwis::server::Fsync;
@@ -114,10 +114,8 @@ async fn redis(args: &Common, trial: &Trial<'_>) -> Result<()> {
 
 async fn postgres(args: &Common, trial: &Trial<'_>) -> Result<()> {
     let dir = directory(&args.dir)?;
-    let base = (Query::default(), 16);
-    let made = systems::postgres(dir.path(), false, base, trial.filling);
-    let (server, feeds) = Box::pin(made).await?;
-    drop(feeds);
+    let server = systems::postgres(dir.path(), SESSIONS, trial.filling).await?;
+    let fastest = systems::fastest_query(&server, SESSIONS, trial.filling).await?;
     let with = async |query: Query, sessions: usize, durable: bool, mix: Mix| {
         let clients = Pull::connect(&server, durable, query, sessions).await?;
         let commit = if durable { "on" } else { "off" };
@@ -125,11 +123,11 @@ async fn postgres(args: &Common, trial: &Trial<'_>) -> Result<()> {
         trial.time(&what, mix, Arc::new(Feeds::new(clients)?)).await
     };
     for query in Query::ALL {
-        with(query, 16, false, Mix::Read).await?;
+        with(query, SESSIONS, false, Mix::Read).await?;
     }
     for durable in [false, true] {
         for sessions in [4, 8, 16, 32, trial.filling.callers] {
-            with(base.0, sessions, durable, Mix::Dsb).await?;
+            with(fastest, sessions, durable, Mix::Dsb).await?;
         }
     }
     server.stop()
