@@ -9,6 +9,11 @@
 //! | `f:USER` | set of those who follow a user |
 //! | `g:USER` | set of those whom a user follows |
 //!
+//! A post is one script, atomic and one round trip: number, post, and a push to each follower. A
+//! packed string holds the whole post, since a page then needs one look-up a post where a hash
+//! needs one a field. A page is one `SORT_RO` with `BY nosort`, which reads only the 20 ids it
+//! needs. Lists are trimmed when they are 100 beyond their cap. Keys are as short as can be.
+//!
 //! What it does not give, and SNS does: a home page is cut off at [`HOME_CAP`] posts; a follow
 //! shows nothing of what was posted before it (as in Retwis), an unfollow or a delete leaves the
 //! posts on the page; a request that is sent again is done again; nothing is replicated, and a
