@@ -49,6 +49,10 @@ pub async fn run(mut args: Run) -> Result<()> {
         args.rates.retain(|rate| QUICK_RATES.contains(rate));
     }
     let sns_server = sns_server(&args.common)?;
+    // Better now than after a quarter of an hour.
+    for system in System::ALL.into_iter().filter(|it| args.wants(*it)) {
+        system.check(&sns_server)?;
+    }
     let graphs = graphs::load(&args.common.graphs, args.common.quick, say)?;
     let out = args.out.as_ref().map(|path| {
         let opened = OpenOptions::new().create(true).append(true).open(path);
@@ -64,8 +68,7 @@ pub async fn run(mut args: Run) -> Result<()> {
         for mix in campaign.args.mixes.clone() {
             let mut records = Vec::new();
             for system in System::ALL {
-                let only = &campaign.args.only;
-                if only.is_empty() || only.iter().any(|name| name == system.name()) {
+                if campaign.args.wants(system) {
                     let measured = Box::pin(campaign.measure(system, graph, mix)).await?;
                     records.extend(measured);
                 }
@@ -88,6 +91,12 @@ pub(crate) fn sns_server(common: &Common) -> Result<PathBuf> {
     }
     let own = std::env::current_exe().doing("find this program")?;
     Ok(own.with_file_name("sns-server"))
+}
+
+impl Run {
+    fn wants(&self, system: System) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == system.name())
+    }
 }
 
 struct Campaign {
@@ -199,6 +208,8 @@ impl Campaign {
         }
         let flat_out = Plan {
             rate: FLAT_OUT,
+            // What is due in a warm-up would take up the whole run.
+            warmup: Duration::ZERO,
             ..plan.clone()
         };
         let go_on = |_: &sns_load::Progress| ControlFlow::Continue(());

@@ -32,7 +32,7 @@
 //!
 //! # What was tried
 //!
-//! Operations a second of 64 callers who ask as fast as they are answered, 2 cores, 20,000 posts
+//! Operations a second of 64 callers who ask as fast as they are answered, 2 cores, 100,000 posts
 //! before on Reed98 and on Slashdot. The machine was not quiet: they tell which way is better, not
 //! how fast it is. `schemes` measures them again.
 //!

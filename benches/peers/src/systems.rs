@@ -36,6 +36,18 @@ impl System {
         Self::Postgres(false),
     ];
 
+    /// Checks that it can be started; `sns_server` is the program of SNS.
+    ///
+    /// # Errors
+    /// It is not installed; what brings it.
+    pub fn check(self, sns_server: &Path) -> Result<()> {
+        match self {
+            Self::Redis(_) => RedisServer::program().map(drop),
+            Self::Postgres(_) => PostgresServer::programs().map(drop),
+            Self::Sns => SnsServer::check(sns_server),
+        }
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {

@@ -50,13 +50,18 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
+    /// `initdb` and `postgres`.
+    pub(crate) fn programs() -> Result<(PathBuf, PathBuf)> {
+        let initdb = places::program("initdb", &[DEBIAN], HINT)?;
+        Ok((initdb, places::program("postgres", &[DEBIAN], HINT)?))
+    }
+
     /// Makes a cluster in `dir`, which must exist, and starts it.
     ///
     /// # Errors
     /// It is not installed, or does not come up.
     pub async fn start(dir: &Path) -> Result<Self> {
-        let initdb = places::program("initdb", &[DEBIAN], HINT)?;
-        let postgres = places::program("postgres", &[DEBIAN], HINT)?;
+        let (initdb, postgres) = Self::programs()?;
         let version = places::version(&postgres)?;
         let owner = Owner::needed()?;
         let cluster = dir.join("cluster");

@@ -1,7 +1,7 @@
 //! A Redis server of one's own, on loopback.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,16 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
+    pub(crate) fn program() -> Result<PathBuf> {
+        places::program("redis-server", &[], HINT)
+    }
+
     /// Starts one with its data in `dir`, which must exist.
     ///
     /// # Errors
     /// It is not installed, or does not come up.
     pub async fn start(dir: &Path, fsync: Fsync) -> Result<Self> {
-        let program = places::program("redis-server", &["/usr/sbin"], HINT)?;
+        let program = Self::program()?;
         let version = places::version(&program)?;
         let log = dir.join("redis.log");
         let port = places::free_port()?;

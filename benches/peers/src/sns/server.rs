@@ -28,16 +28,22 @@ pub struct SnsServer {
 }
 
 impl SnsServer {
-    /// Starts `program`, which is `sns-server`, with its data in `dir`, which must exist.
-    ///
-    /// # Errors
-    /// It is not there, or does not come up.
-    pub async fn start(program: &Path, dir: &Path, pairs: u32) -> Result<Self> {
+    /// Whether the program is there.
+    pub(crate) fn check(program: &Path) -> Result<()> {
         if !program.is_file() {
             let path = program.display();
             let hint = "cargo build --release -p sns-server, or name it with --sns-server";
             return Err(Failure(format!("{path} is not there: {hint}")));
         }
+        Ok(())
+    }
+
+    /// Starts `program`, which is `sns-server`, with its data in `dir`, which must exist.
+    ///
+    /// # Errors
+    /// It is not there, or does not come up.
+    pub async fn start(program: &Path, dir: &Path, pairs: u32) -> Result<Self> {
+        Self::check(program)?;
         let version = places::version(program)?;
         let log = dir.join("up.log");
         let mut command = Command::new(program);
