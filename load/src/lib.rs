@@ -6,6 +6,11 @@
 //!
 //! It knows nothing of any protocol, so that different services meet the very same load: the same
 //! seed gives the same operations at the same times.
+//!
+//! What the engine itself adds to every latency is what waking up costs: against a target that answers
+//! at once the median is about 50 microseconds on a busy machine with two cores (the test
+//! `against_a_service_that_answers_at_once_all_requests_are_sent` prints it), and
+//! [`Report::wait`] tells it for every run.
 
 mod find_max;
 mod graph;

@@ -7,6 +7,7 @@
 
 mod bar;
 pub(crate) mod flags;
+mod grpc;
 mod report;
 mod service;
 mod target;
@@ -119,7 +120,7 @@ fn plan(what: &Bench, mix: Mix, rate: f64) -> Plan {
 fn failure(error: RunError) -> Failure {
     match error {
         RunError::Plan(why) => Failure::Usage(why),
-        RunError::Connect(why) => Failure::Missing(format!("cannot connect: {why}")),
+        RunError::Connect(why) => Failure::Unavailable(format!("cannot connect: {why}")),
         RunError::Io(error) => Failure::Io(error.to_string()),
     }
 }

@@ -13,6 +13,10 @@ use std::process::ExitCode;
 
 use crate::output::Failure;
 
+/// As in the server; a benchmark decodes as much as a server encodes.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let raw = match args::parse(std::env::args_os()) {
         Ok(raw) => raw,

@@ -24,6 +24,8 @@ pub(crate) enum Failure {
     Io(String),
     /// What a benchmark needs is not there.
     Missing(String),
+    /// A server does not serve the benchmark.
+    Unavailable(String),
     /// A benchmark ran, and its figures are not as was asked for.
     Missed(String),
     /// Whoever read our output has gone: the end, and no failure.
@@ -43,6 +45,7 @@ impl Failure {
             Self::Client(error) => error.kind().as_str(),
             Self::Usage(_) | Self::Text(_) => "invalid",
             Self::Missing(_) => "not_found",
+            Self::Unavailable(_) => "unavailable",
             Self::Missed(_) => "missed",
             Self::Io(_) | Self::Closed => "internal",
         }
@@ -64,6 +67,7 @@ impl Failure {
             Self::Usage(message)
             | Self::Text(message)
             | Self::Missing(message)
+            | Self::Unavailable(message)
             | Self::Missed(message)
             | Self::Io(message) => message,
             Self::Closed => "nobody reads",

@@ -51,14 +51,17 @@ pub const BATCH_KEYS: usize = 256;
 /// See [`BATCH_KEYS`].
 pub const BATCH_BYTES: usize = 256 * 1024;
 
-/// Keys that the view writer takes at once under load: each value is written once, however often
-/// it changed meanwhile. Sealing them stops readers for a few ms at most.
-pub const WINDOW_KEYS: usize = 16_384;
-/// Bytes that the view writer takes at once, about.
+/// Bytes that the view writer takes at once, about, with a small cache; half of a larger cache. Each
+/// value is written once, however often it changed meanwhile: while much is applied, what piles up
+/// here is what sled is spared.
 pub const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-
-/// Bytes of results that are not yet in sled; past it the applier waits for the view writer.
-pub const UNWRITTEN_BYTES: usize = 64 * 1024 * 1024;
+/// The most of it: sealing stops readers for tens of ms then, which only an import brings about.
+pub const WINDOW_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Between two batches of the view writer while nothing is applied.
+pub const WRITE_PACE: Duration = Duration::from_millis(200);
+/// Between two batches while something is: what changes again meanwhile is written once, and a kill
+/// costs as much reading of the log at the next start.
+pub const WRITE_PACE_BUSY: Duration = Duration::from_secs(2);
 
 /// Memory in front of sled, unless the settings say otherwise.
 pub const CACHE_BYTES: usize = 256 * 1024 * 1024;

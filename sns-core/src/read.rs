@@ -49,15 +49,25 @@ impl Common {
     /// Reads once the state asked for is reached.
     fn read<T>(&self, read: impl Fn(&Memory) -> Result<T, ReadError>) -> Result<T> {
         let replica = self.sns.replica();
-        let deadline = Instant::now() + limits::WAIT;
+        let mut left = limits::WAIT;
+        let mut began = None;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
             replica.reach_blocking(self.at_least, self.linearizable, left)?;
             // It may have stopped serving in between, for a new view in place of a damaged one.
             if let Some(found) = replica.try_read(&read)? {
                 return Ok(found);
             }
+            let began = began.get_or_insert_with(Instant::now);
+            left = limits::WAIT.saturating_sub(began.elapsed());
         }
+    }
+
+    /// Reads from memory; `None` = only [`Common::read`] can tell.
+    fn read_now<T>(&self, read: impl FnOnce(&Memory) -> Result<T, ReadError>) -> Result<Option<T>> {
+        if self.linearizable {
+            return Ok(None);
+        }
+        self.sns.replica().read_now(self.at_least, read)
     }
 }
 
@@ -192,22 +202,36 @@ impl Home {
     /// `NotFound`: no such reader. `Invalid`: a cursor of another query, or an `at_least` past the
     /// log. `Unavailable`: the state was not reached in time, or the replica is starting.
     pub fn page(&self) -> Result<Page<Post>> {
+        let (query, asked) = self.asked()?;
+        let read = |memory: &Memory| pages::home(memory, &self.reader, &asked);
+        Ok(page_of_posts(self.common.read(read)?, &query))
+    }
+
+    /// As [`Home::page`], for a thread that must not wait: `None` when something is not in memory, or
+    /// the state asked for is not reached; `page` then waits for it.
+    ///
+    /// # Errors
+    /// As [`Home::page`].
+    pub fn page_now(&self) -> Result<Option<Page<Post>>> {
+        let (query, asked) = self.asked()?;
+        let read = |memory: &Memory| pages::home(memory, &self.reader, &asked);
+        let part = self.common.read_now(read)?;
+        Ok(part.map(|part| page_of_posts(part, &query)))
+    }
+
+    fn asked(&self) -> Result<(String, HomeQuery)> {
         let (since_follow, exclude_own) = (self.since_follow, self.exclude_own);
         let query = format!(
             "home {} {since_follow} {exclude_own} {}",
             self.reader, self.before
         );
-        let before = begin(self.common.cursor.as_ref(), &query, self.before)?;
         let asked = HomeQuery {
-            before,
+            before: begin(self.common.cursor.as_ref(), &query, self.before)?,
             limit: self.common.limit,
             since_follow,
             exclude_own,
         };
-        let part = self
-            .common
-            .read(|memory| pages::home(memory, &self.reader, &asked))?;
-        Ok(page_of_posts(part, &query))
+        Ok((query, asked))
     }
 }
 
@@ -242,13 +266,28 @@ impl PostsOf {
     /// # Errors
     /// As [`Home::page`].
     pub fn page(&self) -> Result<Page<Post>> {
+        let (query, before) = self.asked()?;
+        let limit = self.common.limit;
+        let read = |memory: &Memory| pages::posts_of(memory, &self.user, before, limit);
+        Ok(page_of_posts(self.common.read(read)?, &query))
+    }
+
+    /// As [`PostsOf::page`], for a thread that must not wait; see [`Home::page_now`].
+    ///
+    /// # Errors
+    /// As [`Home::page`].
+    pub fn page_now(&self) -> Result<Option<Page<Post>>> {
+        let (query, before) = self.asked()?;
+        let limit = self.common.limit;
+        let read = |memory: &Memory| pages::posts_of(memory, &self.user, before, limit);
+        let part = self.common.read_now(read)?;
+        Ok(part.map(|part| page_of_posts(part, &query)))
+    }
+
+    fn asked(&self) -> Result<(String, Seq)> {
         let query = format!("posts {} {}", self.user, self.before);
         let before = begin(self.common.cursor.as_ref(), &query, self.before)?;
-        let limit = self.common.limit;
-        let part = self
-            .common
-            .read(|memory| pages::posts_of(memory, &self.user, before, limit))?;
-        Ok(page_of_posts(part, &query))
+        Ok((query, before))
     }
 }
 

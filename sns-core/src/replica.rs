@@ -90,6 +90,8 @@ pub(crate) struct Replica {
     goal: AtomicU64,
     moved: Event,
     health: Mutex<Health>,
+    /// Whether `health` lets reads pass: what every read asks, without a lock.
+    serving: AtomicBool,
     draining: AtomicBool,
     stopping: AtomicBool,
     apply: Mutex<(ApplyPhase, Instant)>,
@@ -121,6 +123,7 @@ impl Replica {
             goal: AtomicU64::new(goal),
             moved: Event::new(),
             health: Mutex::new(Health::Starting),
+            serving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             apply: Mutex::new((ApplyPhase::Idle, Instant::now())),
@@ -162,11 +165,21 @@ impl Replica {
 
     /// Whether it serves: all that the log held at its start is applied.
     fn check_serving(&self) -> Result<bool> {
+        if self.serving.load(Ordering::Acquire) {
+            return Ok(true);
+        }
         match &*self.health.lock() {
             Health::Starting => Ok(false),
             Health::Serving | Health::Troubled(_) => Ok(true),
             Health::Halted(error) => Err(error.clone()),
         }
+    }
+
+    /// Changes the health; whoever waits looks again.
+    fn change_health(&self, health: &mut Health, new: Health) {
+        let serving = matches!(new, Health::Serving | Health::Troubled(_));
+        *health = new;
+        self.serving.store(serving, Ordering::Release);
     }
 
     /// Why nothing can be read here now.
@@ -196,6 +209,23 @@ impl Replica {
         }
     }
 
+    /// Reads what is in memory, if the state includes `at_least`; `None` = that takes a wait, for
+    /// the disk or for the state.
+    ///
+    /// # Errors
+    /// As [`Replica::try_read`].
+    pub(crate) fn read_now<T>(
+        &self,
+        at_least: Seq,
+        read: impl FnOnce(&Memory) -> Result<T, ReadError>,
+    ) -> Result<Option<T>> {
+        let view = self.view();
+        if !self.check_serving()? || !self.has_reached(at_least) {
+            return Ok(None);
+        }
+        view.read_now(read)
+    }
+
     /// As [`Replica::try_read`], for those who do not wait.
     ///
     /// # Errors
@@ -214,7 +244,7 @@ impl Replica {
                 return;
             }
             tracing::warn!(%error, node = self.node, "a read found the view damaged");
-            *health = Health::Starting;
+            self.change_health(&mut health, Health::Starting);
         }
         self.log.wake();
     }
@@ -256,6 +286,9 @@ impl Replica {
     /// that was acknowledged before). Without an end of its own.
     pub(crate) async fn reach(&self, at_least: Seq, linearizable: bool) -> Result<()> {
         let mut goal = None;
+        if self.step_towards(&mut goal, at_least, linearizable)? {
+            return Ok(());
+        }
         loop {
             let listener = self.moved.listen();
             if self.step_towards(&mut goal, at_least, linearizable)? {
@@ -273,8 +306,12 @@ impl Replica {
         timeout: Duration,
     ) -> Result<()> {
         use event_listener::Listener as _;
-        let deadline = Instant::now() + timeout;
         let mut goal = None;
+        // Most reads wait for nothing: nobody has to be told for them.
+        if self.step_towards(&mut goal, at_least, linearizable)? {
+            return Ok(());
+        }
+        let deadline = Instant::now() + timeout;
         loop {
             let listener: EventListener = self.moved.listen();
             if self.step_towards(&mut goal, at_least, linearizable)? {
@@ -381,7 +418,7 @@ impl Replica {
             if !mends(&health) || view.check().is_err() {
                 return;
             }
-            *health = Health::Serving;
+            self.change_health(&mut health, Health::Serving);
         }
         self.moved.notify(usize::MAX);
     }
@@ -396,7 +433,7 @@ impl Replica {
     }
 
     fn set_health(&self, health: Health) {
-        *self.health.lock() = health;
+        self.change_health(&mut self.health.lock(), health);
         self.moved.notify(usize::MAX);
     }
 }

@@ -253,7 +253,6 @@ impl View {
         let outcomes = self
             .apply_commands(index, crc, entry, &mut changes)
             .inspect_err(|error| self.writer.fail(error.clone()))?;
-        self.writer.nudge();
         self.note_digest(index);
         for command in &entry.commands {
             if let Intent::Checkpoint {
@@ -357,6 +356,21 @@ impl View {
         })
     }
 
+    /// Runs `read` over memory; `None` = it misses something that sled has.
+    ///
+    /// # Errors
+    /// What `read` refused.
+    pub(crate) fn read_now<T>(
+        &self,
+        read: impl FnOnce(&Memory) -> Result<T, ReadError>,
+    ) -> Result<Option<T>, CoreError> {
+        match read(&self.memory.read()) {
+            Ok(found) => Ok(Some(found)),
+            Err(ReadError::Refused(error)) => Err(error),
+            Err(ReadError::Miss(_)) => Ok(None),
+        }
+    }
+
     fn try_read<T>(
         &self,
         read: impl Fn(&Memory) -> Result<T, ReadError>,
@@ -364,7 +378,6 @@ impl View {
         for _ in 0..LOAD_TRIES {
             let (keys, tickets) = {
                 let memory = self.memory.read();
-                memory.touch();
                 match read(&memory) {
                     Ok(found) => return Ok(Ok(found)),
                     Err(ReadError::Refused(error)) => return Ok(Err(error)),
@@ -381,6 +394,7 @@ impl View {
                 values.push(self.store.get(*key)?);
             }
             let mut memory = self.memory.write();
+            memory.touch();
             for ((key, value), ticket) in keys.into_iter().zip(values).zip(tickets) {
                 memory.admit(key, value, ticket);
             }
@@ -431,7 +445,6 @@ impl View {
         self.writer.hold(Box::new(move |store, meta, give_up| {
             let _ = done.send(snapshot::write(&dir, store, meta, give_up));
         }))?;
-        self.writer.nudge();
         result.recv().unwrap_or(Err(Error::Busy))
     }
 

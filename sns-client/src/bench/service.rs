@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use sns_client::{Client, ErrorKind, Options, ServerState};
 use sns_load::{CallError, Graph, PAGE};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
-use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
 
 use super::bar::Bar;
@@ -103,7 +103,7 @@ impl Service {
         let addresses: Vec<_> = serving.map(|server| server.address).collect();
         if addresses.is_empty() {
             let why = "the router names no server that serves";
-            return Err(Failure::Missing(why.to_owned()));
+            return Err(Failure::Unavailable(why.to_owned()));
         }
         Ok(Self { client, addresses })
     }
@@ -265,9 +265,11 @@ async fn log_in(lines: &[SnsServiceClient<Channel>], graph: &Graph) -> Result<Us
         let mut line = lines[nth % lines.len()].clone();
         async move {
             let answer = line.login(request).await.map_err(told)?.into_inner();
-            let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", answer.token));
+            let bearer = HeaderValue::try_from(format!("Bearer {}", answer.token));
             let odd = |_| CallError("the server gave a token of odd bytes".to_owned());
-            Ok((nth, bearer.map_err(odd)?))
+            let mut bearer = bearer.map_err(odd)?;
+            bearer.set_sensitive(true);
+            Ok((nth, bearer))
         }
     };
     let mut tokens = each("logging in", graph.names.len(), login).await?;
@@ -293,14 +295,15 @@ where
     let mut answers = Box::pin(calls.map(Box::pin).buffer_unordered(AT_ONCE));
     let mut all = Vec::new();
     while let Some(answer) = answers.next().await {
-        all.push(answer.map_err(|CallError(why)| Failure::Io(format!("{what}: {why}")))?);
+        let failed = |CallError(why)| Failure::Unavailable(format!("{what}: {why}"));
+        all.push(answer.map_err(failed)?);
         bar.step();
     }
     Ok(all)
 }
 
 fn not_ready(CallError(why): CallError) -> Failure {
-    Failure::Missing(format!(
+    Failure::Unavailable(format!(
         "a server that the router named does not answer: {why}"
     ))
 }

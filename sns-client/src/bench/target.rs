@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use prost::Message;
 use sns_load::{CallError, Connection, Op, PAGE, Reply, Target};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
-use tonic::metadata::AsciiMetadataValue;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Extensions, Request, Status};
 use uuid::Uuid;
+
+use super::grpc::{Fault, Grpc};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -22,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// The users of a graph and the tokens they were given.
 pub(super) struct Users {
     pub(super) names: Vec<String>,
-    pub(super) tokens: Vec<AsciiMetadataValue>,
+    pub(super) tokens: Vec<HeaderValue>,
 }
 
 impl fmt::Debug for Users {
@@ -35,10 +39,10 @@ impl fmt::Debug for Users {
 impl Users {
     /// A request of a user.
     pub(super) fn request<T>(&self, user: u32, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let token = self.tokens[user as usize].clone();
-        request.metadata_mut().insert("authorization", token);
-        request
+        let mut headers = HeaderMap::with_capacity(1);
+        headers.insert(AUTHORIZATION, self.tokens[user as usize].clone());
+        let metadata = MetadataMap::from_headers(headers);
+        Request::from_parts(metadata, Extensions::default(), message)
     }
 }
 
@@ -64,14 +68,15 @@ impl Servers {
         let nth = self.next.fetch_add(1, Ordering::Relaxed);
         let address = &self.addresses[nth % self.addresses.len()];
         Ok(Line {
-            client: open(address).await?,
+            grpc: Grpc::open(address).await?,
             users: Arc::clone(&self.users),
             seen: 0,
+            broken: false,
         })
     }
 }
 
-/// Opens a TCP connection of its own.
+/// Opens a channel that many calls share: to make ready, and for streams.
 pub(super) async fn open(address: &str) -> Result<SnsServiceClient<Channel>, CallError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| CallError(format!("{address}: {error}")))?
@@ -95,39 +100,42 @@ impl Target for Servers {
 /// One connection, used by one user after the other.
 #[derive(Debug)]
 pub(super) struct Line {
-    client: SnsServiceClient<Channel>,
+    grpc: Grpc,
     users: Arc<Users>,
     /// The highest seq that came over it: what was read is never missing from what is read next.
     seen: u64,
+    broken: bool,
 }
 
 impl Line {
-    /// Posts, and gives the post's id.
-    pub(super) async fn post(&mut self, user: u32, text: String) -> Result<u64, CallError> {
+    /// Posts.
+    pub(super) async fn post(&mut self, user: u32, text: String) -> Result<(), CallError> {
         let request = v1::CreatePostRequest {
             text,
             request_id: Uuid::new_v4().to_string(),
             seen: self.seen,
         };
-        let request = self.users.request(user, request);
-        let answer = self.client.create_post(request).await.map_err(told)?;
-        let post = answer.into_inner().post.unwrap_or_default();
-        self.seen = self.seen.max(post.id);
-        Ok(post.id)
+        let answer: v1::CreatePostResponse = self
+            .ask("/sns.v1.SnsService/CreatePost", user, &request)
+            .await?;
+        self.saw(answer.post.unwrap_or_default().id);
+        Ok(())
     }
 
     /// Follows; following already is as good.
-    pub(super) async fn follow(&mut self, user: u32, followee: u32) -> Result<(), CallError> {
+    async fn follow(&mut self, user: u32, followee: u32) -> Result<(), CallError> {
         let request = v1::FollowRequest {
             username: self.users.names[followee as usize].clone(),
             request_id: Uuid::new_v4().to_string(),
             seen: self.seen,
         };
-        let request = self.users.request(user, request);
-        match self.client.follow(request).await {
-            Ok(answer) => self.seen = self.seen.max(answer.into_inner().seq),
-            Err(status) if status.code() == Code::AlreadyExists => {}
-            Err(status) => return Err(told(status)),
+        match self
+            .ask::<_, v1::FollowResponse>("/sns.v1.SnsService/Follow", user, &request)
+            .await
+        {
+            Ok(answer) => self.saw(answer.seq),
+            Err(Fault::Refused(Code::AlreadyExists, _)) => {}
+            Err(fault) => return Err(fault.into()),
         }
         Ok(())
     }
@@ -138,10 +146,10 @@ impl Line {
             at_least: self.seen,
             ..v1::GetHomeTimelineRequest::default()
         };
-        let request = self.users.request(user, request);
-        let page = self.client.get_home_timeline(request).await;
-        let page = page.map_err(told)?.into_inner();
-        self.seen = self.seen.max(page.seq);
+        let page: v1::GetHomeTimelineResponse = self
+            .ask("/sns.v1.SnsService/GetHomeTimeline", user, &request)
+            .await?;
+        self.saw(page.seq);
         Ok(page.posts.len())
     }
 
@@ -152,11 +160,27 @@ impl Line {
             at_least: self.seen,
             ..v1::GetUserTimelineRequest::default()
         };
-        let request = self.users.request(user, request);
-        let page = self.client.get_user_timeline(request).await;
-        let page = page.map_err(told)?.into_inner();
-        self.seen = self.seen.max(page.seq);
+        let page: v1::GetUserTimelineResponse = self
+            .ask("/sns.v1.SnsService/GetUserTimeline", user, &request)
+            .await?;
+        self.saw(page.seq);
         Ok(page.posts.len())
+    }
+
+    async fn ask<Q: Message, A: Message + Default>(
+        &mut self,
+        path: &'static str,
+        user: u32,
+        question: &Q,
+    ) -> Result<A, Fault> {
+        let token = &self.users.tokens[user as usize];
+        let answer = self.grpc.call(path, token, question).await;
+        self.broken |= matches!(answer, Err(Fault::Broken(_)));
+        answer
+    }
+
+    fn saw(&mut self, seq: u64) {
+        self.seen = self.seen.max(seq);
     }
 }
 
@@ -185,8 +209,7 @@ impl Connection for Line {
     }
 
     fn broken(&self) -> bool {
-        // A channel opens its connection anew by itself.
-        false
+        self.broken
     }
 }
 

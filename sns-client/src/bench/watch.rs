@@ -160,7 +160,7 @@ async fn open_all(
     servers: &Arc<Servers>,
     board: &Arc<Board>,
 ) -> Result<(JoinSet<()>, usize), Failure> {
-    let refused = |CallError(why)| Failure::Io(format!("cannot open a stream: {why}"));
+    let refused = |CallError(why)| Failure::Unavailable(format!("cannot open a stream: {why}"));
     let connections = readers.len().div_ceil(STREAMS).max(servers.addresses.len());
     let mut channels = Vec::new();
     for address in servers.addresses.iter().cycle().take(connections) {
@@ -361,7 +361,7 @@ impl Connection for Poster {
     }
 
     fn broken(&self) -> bool {
-        false
+        self.line.broken()
     }
 }
 

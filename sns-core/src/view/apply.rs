@@ -184,6 +184,7 @@ impl Apply<'_> {
             followers: 0,
         };
         self.memory.put(user::key(no), record);
+        self.memory.name(name, no);
         edges::insert(
             self.memory,
             edges::ALL,
@@ -205,17 +206,19 @@ impl Apply<'_> {
         let Some(other) = self.user(followee)? else {
             return Ok(Err(Reason::UserNotFound));
         };
-        if self
-            .read(|m| edges::find(m, edges::following(no), followee))?
-            .is_some()
-        {
+        // A list that has nobody in it is not looked for: that would ask the disk.
+        let following = self.read(|m| Ok(m.need::<UserRecord>(user::key(no))?.following))?;
+        let followers = self.read(|m| Ok(m.need::<UserRecord>(user::key(other))?.followers))?;
+        let list = edges::following(no);
+        if following > 0 && self.read(|m| edges::find(m, list, followee))?.is_some() {
             return Ok(Err(Reason::AlreadyFollowing));
         }
-        if self.record(no)?.following >= self.rules.followees {
+        if following >= self.rules.followees {
             return Ok(Err(Reason::TooManyFollowees));
         }
-        self.read(|m| edges::find(m, edges::followers(other), &user))?;
-        self.record(other)?;
+        if followers > 0 {
+            self.read(|m| edges::find(m, edges::followers(other), &user))?;
+        }
 
         let following = self.changed_user(no, |record| {
             record.following += 1;
@@ -306,18 +309,22 @@ impl Apply<'_> {
         no: UserNo,
         id: Seq,
     ) -> Result<Result<Outcome, Reason>, Error> {
-        let author = self.read(|m| Ok(posts::author(m, no)?.cloned()))?;
-        let Some(author) = author else {
+        let found = self.read(|m| {
+            let Some(author) = posts::author(m, no)? else {
+                return Ok(None);
+            };
+            let Some(spot) = posts::find(m, no, author, id)? else {
+                return Ok(None);
+            };
+            let next = if author.newest == id {
+                spot.older(m)?.map(|next| next.post().id)
+            } else {
+                None
+            };
+            Ok(Some((spot.place(), digest::post(no, spot.post()), next)))
+        })?;
+        let Some((place, gone, next)) = found else {
             return Ok(Err(Reason::PostNotFound));
-        };
-        let Some(spot) = self.read(|m| posts::find(m, no, &author, id))? else {
-            return Ok(Err(Reason::PostNotFound));
-        };
-        let next = if author.newest == id {
-            self.read(|m| spot.clone().older(m))?
-                .map(|next| next.post().id)
-        } else {
-            None
         };
         self.note_deletion(Deletion {
             seq,
@@ -325,10 +332,7 @@ impl Apply<'_> {
             author: no,
         })?;
 
-        let gone = digest::post(no, spot.post());
-        // Nobody else holds on to it now, so that it is changed in place.
-        drop(author);
-        posts::remove(self.memory, &spot, next);
+        posts::remove(self.memory, place, next);
         let meta = &mut self.memory.meta;
         meta.posts -= 1;
         meta.digest = meta.digest.wrapping_sub(gone);
@@ -421,9 +425,7 @@ impl Apply<'_> {
     }
 
     fn user(&mut self, name: &Username) -> Result<Option<UserNo>, Error> {
-        Ok(self
-            .read(|m| edges::find(m, edges::ALL, name))?
-            .map(|edge| edge.no))
+        self.read(|m| edges::user(m, name))
     }
 
     fn record(&mut self, no: UserNo) -> Result<UserRecord, Error> {

@@ -54,6 +54,14 @@ fn place(root: &Edges, name: &Username) -> usize {
         .saturating_sub(1)
 }
 
+/// The number of a user, if there is one of that name.
+pub(crate) fn user(memory: &Memory, name: &Username) -> Result<Option<UserNo>, Miss> {
+    match memory.named(name) {
+        Some(no) => Ok(Some(no)),
+        None => Ok(find(memory, ALL, name)?.map(|edge| edge.no)),
+    }
+}
+
 /// The edge to `name`.
 pub(crate) fn find(memory: &Memory, list: List, name: &Username) -> Result<Option<Edge>, Miss> {
     let Some(root) = memory.get::<Edges>(list.root())? else {
@@ -72,10 +80,10 @@ pub(crate) fn find(memory: &Memory, list: List, name: &Username) -> Result<Optio
 }
 
 /// Calls `each` with every edge, ascending by name; misses are told before the first call.
-pub(crate) fn for_each(
-    memory: &Memory,
+pub(crate) fn for_each<'a>(
+    memory: &'a Memory,
     list: List,
-    mut each: impl FnMut(&Edge),
+    mut each: impl FnMut(&'a Edge),
 ) -> Result<(), Miss> {
     let Some(root) = memory.get::<Edges>(list.root())? else {
         return Ok(());

@@ -11,13 +11,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::keys::follow::Side;
 use super::keys::meta::Meta;
 use super::keys::request::Requests;
-use super::keys::{Key, Stored, UserNo, Value};
+use super::keys::{Family, Key, Stored, UserNo, Value};
 use super::{Error, Store};
 use crate::command::RequestId;
 use crate::limits;
 use crate::seq::Seq;
+use crate::user::Username;
 
 /// Bytes that a slot takes beside its value.
 const SLOT_BYTES: usize = 96;
@@ -25,6 +27,9 @@ const SLOT_BYTES: usize = 96;
 const SAMPLES: usize = 8;
 /// Counters that tell a loader that what it read from sled may be out of date.
 const EVICTION_BUCKETS: usize = 1_024;
+
+/// In the place of a newest post that was not asked for yet.
+const UNKNOWN: Seq = Seq::MAX;
 
 /// Why a read of memory alone could not answer.
 #[derive(Debug)]
@@ -55,7 +60,13 @@ pub(crate) struct Memory {
     written: u64,
     bytes: usize,
     budget: usize,
-    /// Counts reads and changes: the clock of "recently used".
+    /// The numbers of all users whose place in the list of users was in memory at some time: a user
+    /// never goes, nor changes its number.
+    names: FxHashMap<Username, UserNo>,
+    /// By number of the author: the newest post, for merges, which look at all followees and open a
+    /// few. Never evicted, 8 bytes a user.
+    newest: Vec<Seq>,
+    /// Counts what is applied or fetched: the clock of "recently used".
     tick: AtomicU32,
     /// By hash of the key: how often a value that had been changed was evicted.
     evictions: Box<[u64]>,
@@ -96,6 +107,8 @@ impl Memory {
             written: 0,
             bytes: 0,
             budget,
+            names: HashMap::default(),
+            newest: Vec::new(),
             tick: AtomicU32::new(0),
             evictions: vec![0; EVICTION_BUCKETS].into(),
             sampler: 0x9E37_79B9_7F4A_7C15,
@@ -110,8 +123,11 @@ impl Memory {
     /// The value of `key`; `None` = there is none.
     pub(crate) fn get<T: Stored>(&self, key: Key) -> Result<Option<&Arc<T>>, Miss> {
         let slot = self.slots.get(&key).ok_or_else(|| Miss::Fetch(vec![key]))?;
-        slot.used
-            .store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
+        let now = self.tick.load(Ordering::Relaxed);
+        // Most often it has that number: readers of the same value do not write to it then.
+        if slot.used.load(Ordering::Relaxed) != now {
+            slot.used.store(now, Ordering::Relaxed);
+        }
         Ok(T::of(&slot.value))
     }
 
@@ -125,7 +141,7 @@ impl Memory {
         self.slots.contains_key(&key)
     }
 
-    /// Marks the beginning of a read, for "recently used".
+    /// Moves the clock of "recently used".
     pub(crate) fn touch(&self) {
         self.tick.fetch_add(1, Ordering::Relaxed);
     }
@@ -153,6 +169,14 @@ impl Memory {
     }
 
     fn insert(&mut self, key: Key, value: Value, batch: u64) {
+        match (&value, key.family) {
+            (Value::Edges(_) | Value::EdgeChunk(_), _) if batch == 0 => {
+                self.note_names(key, &value);
+            }
+            (Value::Author(author), _) => self.note_newest(UserNo(key.a), author.newest),
+            (Value::Absent, Family::Author) => self.note_newest(UserNo(key.a), Seq::ZERO),
+            _ => {}
+        }
         let bytes = SLOT_BYTES + value.weight();
         self.bytes += bytes;
         let used = AtomicU32::new(self.tick.load(Ordering::Relaxed));
@@ -168,6 +192,17 @@ impl Memory {
         self.bytes -= old.map_or(0, |slot| slot.bytes);
     }
 
+    /// Keeps the numbers of a part of the list of users.
+    fn note_names(&mut self, key: Key, value: &Value) {
+        let edges = match value {
+            Value::Edges(root) if key.side == Side::All as u8 => &root.leaf,
+            Value::EdgeChunk(chunk) if key.side == Side::All as u8 => &chunk.edges,
+            _ => return,
+        };
+        self.names
+            .extend(edges.iter().map(|edge| (edge.name, edge.no)));
+    }
+
     /// The value of `key`, to change it; `None` = there is none.
     ///
     /// # Panics
@@ -178,10 +213,11 @@ impl Memory {
             .slots
             .get_mut(&key)
             .expect("a value is read before it is changed");
-        if self.changed.insert(key, ()).is_none() {
+        if slot.batch != batch {
+            slot.batch = batch;
+            self.changed.insert(key, ());
             self.changed_bytes += slot.bytes;
         }
-        slot.batch = batch;
         slot.used
             .store(self.tick.load(Ordering::Relaxed), Ordering::Relaxed);
         T::of_mut(&mut slot.value).map(Arc::make_mut)
@@ -204,7 +240,37 @@ impl Memory {
 
     /// Whether the batch that is being filled should be sealed.
     pub(crate) fn batch_is_full(&self) -> bool {
-        self.changed.len() >= limits::WINDOW_KEYS || self.changed_bytes >= limits::WINDOW_BYTES
+        self.changed_bytes >= self.window()
+    }
+
+    /// The bytes of a full batch.
+    pub(crate) fn window(&self) -> usize {
+        (self.budget / 2).clamp(limits::WINDOW_BYTES, limits::WINDOW_BYTES_MAX)
+    }
+
+    /// The number of a user whose name was seen before.
+    pub(crate) fn named(&self, name: &Username) -> Option<UserNo> {
+        self.names.get(name).copied()
+    }
+
+    /// The newest post of an author; zero = none. `None` = ask for the author's value.
+    pub(crate) fn newest(&self, author: UserNo) -> Option<Seq> {
+        let newest = *self.newest.get(author.0 as usize)?;
+        (newest != UNKNOWN).then_some(newest)
+    }
+
+    /// Keeps what the newest post of an author is.
+    pub(crate) fn note_newest(&mut self, author: UserNo, newest: Seq) {
+        let at = author.0 as usize;
+        if at >= self.newest.len() {
+            self.newest.resize(at + 1, UNKNOWN);
+        }
+        self.newest[at] = newest;
+    }
+
+    /// Keeps the number of a user.
+    pub(crate) fn name(&mut self, name: Username, no: UserNo) {
+        self.names.insert(name, no);
     }
 
     /// Whether anything was applied since the last batch was sealed; refusals count, or a log of

@@ -4,10 +4,10 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::collections::binary_heap::PeekMut;
 
 use super::keys::deletion::{self, Deletions};
-use super::keys::post::Author;
+use super::keys::post::{self, Author};
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
@@ -61,13 +61,12 @@ impl Happening {
 
 /// The number of a user.
 pub(crate) fn user_no(memory: &Memory, name: &Username) -> Result<UserNo, ReadError> {
-    let found = edges::find(memory, edges::ALL, name)?;
-    Ok(found.ok_or_else(|| no_user(name))?.no)
+    Ok(edges::user(memory, name)?.ok_or_else(|| no_user(name))?)
 }
 
 /// Whether there is such a user.
 pub(crate) fn has_user(memory: &Memory, name: &Username) -> Result<bool, ReadError> {
-    Ok(edges::find(memory, edges::ALL, name)?.is_some())
+    Ok(edges::user(memory, name)?.is_some())
 }
 
 fn no_user(name: &Username) -> Error {
@@ -84,33 +83,32 @@ pub(crate) fn follow_seq(
 }
 
 /// An author whose posts a page merges, and from where on they count.
+#[derive(Clone, Copy)]
 struct Source<'a> {
     no: UserNo,
-    name: Username,
-    author: &'a Arc<Author>,
+    name: &'a Username,
+    newest: Seq,
     since: Seq,
 }
 
 /// The reader's sources: all followees, and the reader, if they have posts.
 fn sources<'a>(
     memory: &'a Memory,
-    (reader, reader_name): (UserNo, &Username),
+    (reader, reader_name): (UserNo, &'a Username),
     since_follow: bool,
     own: bool,
 ) -> Result<Vec<Source<'a>>, Miss> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    let mut take = |no: UserNo, name: &Username, since: Seq| match posts::author(memory, no) {
-        Ok(Some(author)) if author.newest > since => {
-            found.push(Source {
-                no,
-                name: *name,
-                author,
-                since,
-            });
-        }
-        Ok(_) | Err(Miss::Lost(_)) => {}
-        Err(Miss::Fetch(mut keys)) => missing.append(&mut keys),
+    let mut take = |no: UserNo, name: &'a Username, since: Seq| match memory.newest(no) {
+        Some(newest) if newest > since => found.push(Source {
+            no,
+            name,
+            newest,
+            since,
+        }),
+        Some(_) => {}
+        None => missing.push(post::author_key(no)),
     };
     edges::for_each(memory, edges::following(reader), |edge| {
         take(
@@ -129,35 +127,15 @@ fn sources<'a>(
     }
 }
 
-/// One entry of the merge: the newest post of a source that may come next. `spot` is empty as long
-/// as only a bound is known: many sources never get further.
-struct Candidate<'a> {
-    id: Seq,
-    spot: Option<Spot>,
-    source: Source<'a>,
-}
-
-impl PartialEq for Candidate<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id
-    }
-}
-
-impl Eq for Candidate<'_> {}
-
-impl PartialOrd for Candidate<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Candidate<'_> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.id.cmp(&other.id)
-    }
+/// The author of a source.
+fn author_of(memory: &Memory, no: UserNo) -> Result<&Author, Miss> {
+    Ok(memory.need::<Author>(post::author_key(no))?)
 }
 
 /// The newest posts below `before` of the reader and those the reader follows.
+///
+/// A heap of the sources, by the newest post of each that may come next. As long as only a bound of
+/// it is known the author is not opened: many sources never get further.
 pub(crate) fn home(
     memory: &Memory,
     reader: &Username,
@@ -165,79 +143,111 @@ pub(crate) fn home(
 ) -> Result<Part<Post>, ReadError> {
     let seq = memory.meta.applied;
     let reader_no = user_no(memory, reader)?;
-    let sources = sources(
+    let mut sources = sources(
         memory,
         (reader_no, reader),
         query.since_follow,
         !query.exclude_own,
     )?;
+    leave_out_the_late(&mut sources, query);
     let below = Seq::from_u64(query.before.as_u64().saturating_sub(1));
-    let mut heap: BinaryHeap<Candidate<'_>> = sources
-        .into_iter()
-        .map(|source| Candidate {
-            id: source.author.newest.min(below),
-            spot: None,
-            source,
-        })
+    let mut heap: BinaryHeap<(Seq, usize)> = sources
+        .iter()
+        .enumerate()
+        .map(|(at, source)| (source.newest.min(below), at))
         .collect();
+    let mut spots: Vec<Option<Spot<'_>>> = vec![None; sources.len()];
     let mut items = Vec::with_capacity(query.limit);
-    while let Some(Candidate { id, spot, source }) = heap.pop() {
-        let next = match spot {
-            None => match posts::newest_below(memory, source.no, source.author, query.before) {
-                Ok(spot) => spot,
-                Err(miss) => return Err(ahead(memory, miss, heap, query).into()),
-            },
-            Some(spot) => {
-                if items.len() == query.limit {
-                    return Ok(Part {
-                        items,
-                        more: true,
-                        seq,
-                    });
+    let miss = loop {
+        let Some(mut top) = heap.peek_mut() else {
+            return Ok(Part {
+                items,
+                more: false,
+                seq,
+            });
+        };
+        let (bound, at) = *top;
+        let source = &sources[at];
+        let full = items.len() == query.limit;
+        // It has a post that comes next: which one, is no matter.
+        if full && (spots[at].is_some() || source.newest < query.before) {
+            return Ok(Part {
+                items,
+                more: true,
+                seq,
+            });
+        }
+        let next = match spots[at] {
+            None => {
+                let found = author_of(memory, source.no).and_then(|author| {
+                    posts::newest_below(memory, source.no, author, query.before)
+                });
+                match found {
+                    Ok(spot) => spot,
+                    Err(miss) => {
+                        PeekMut::pop(top);
+                        break miss;
+                    }
                 }
-                items.push(shown(&source.name, &spot));
+            }
+            Some(spot) => {
+                items.push(shown(source.name, &spot));
                 spot.older(memory)?
             }
         };
-        if let Some(spot) = next
-            && spot.post().id > source.since
-        {
-            debug_assert!(spot.post().id <= id, "a bound holds");
-            heap.push(Candidate {
-                id: spot.post().id,
-                spot: Some(spot),
-                source,
-            });
+        match next {
+            Some(spot) if spot.post().id > source.since => {
+                debug_assert!(spot.post().id <= bound, "a bound holds");
+                spots[at] = Some(spot);
+                top.0 = spot.post().id;
+            }
+            _ => {
+                PeekMut::pop(top);
+            }
         }
-    }
-    Ok(Part {
-        items,
-        more: false,
-        seq,
-    })
+    };
+    let queued = heap.into_sorted_vec().into_iter().rev();
+    let queued = queued.filter(|(_, at)| spots[*at].is_none());
+    let queued = queued.map(|(_, at)| sources[at].no);
+    Err(ahead(memory, miss, queued, query).into())
 }
 
-/// Adds to a miss the rings that the page is likely to open next, so that a cold page is fetched in
-/// few rounds.
+/// On a first page, where the newest post of every source is one of those asked for: the sources
+/// with the newest posts, one more than fit, have all that the page holds and tell whether there is
+/// more.
+fn leave_out_the_late(sources: &mut Vec<Source<'_>>, query: &HomeQuery) {
+    let most = query.limit + 1;
+    if sources.len() > most && sources.iter().all(|source| source.newest < query.before) {
+        sources.select_nth_unstable_by_key(most, |source| Reverse(source.newest));
+        sources.truncate(most);
+    }
+}
+
+/// Adds to a miss what the page is likely to open next, so that a cold page is fetched in few
+/// rounds: the authors in `queued`, and the blocks of those that are here already.
 fn ahead(
     memory: &Memory,
     miss: Miss,
-    mut heap: BinaryHeap<Candidate<'_>>,
+    queued: impl Iterator<Item = UserNo>,
     query: &HomeQuery,
 ) -> Miss {
     let Miss::Fetch(mut keys) = miss else {
         return miss;
     };
-    while keys.len() <= query.limit
-        && let Some(Candidate { spot, source, .. }) = heap.pop()
-    {
-        let key = posts::next_key(source.no, source.author, query.before);
-        keys.extend(key.filter(|key| spot.is_none() && !memory.has(*key)));
+    for no in queued.take(query.limit) {
+        match posts::author(memory, no) {
+            Ok(Some(author)) => {
+                let key = posts::next_key(no, author, query.before);
+                keys.extend(key.filter(|key| !memory.has(*key)));
+            }
+            Err(Miss::Fetch(key)) => keys.extend(key),
+            _ => {}
+        }
     }
     Miss::Fetch(keys)
 }
 
-fn shown(author: &Username, spot: &Spot) -> Post {
+fn shown(author: &Username, spot: &Spot<'_>) -> Post {
     let post = spot.post();
     Post {
         id: post.id,
@@ -331,15 +341,14 @@ pub(crate) fn missed(
     let seq = memory.meta.applied;
     let mut heap = BinaryHeap::new();
     let mut missing = Vec::new();
-    let reader_name = memory.need::<UserRecord>(user::key(reader))?.name;
-    let sources = sources(memory, (reader, &reader_name), true, !exclude_own)?;
-    let sources: Vec<_> = sources
-        .into_iter()
-        .filter(|source| source.author.newest > after)
-        .collect();
+    let reader_name = &memory.need::<UserRecord>(user::key(reader))?.name;
+    let mut sources = sources(memory, (reader, reader_name), true, !exclude_own)?;
+    sources.retain(|source| source.newest > after);
     for (at, source) in sources.iter().enumerate() {
         let from = after.max(source.since);
-        match posts::oldest_above(memory, source.no, source.author, from) {
+        let found = author_of(memory, source.no)
+            .and_then(|author| posts::oldest_above(memory, source.no, author, from));
+        match found {
             Ok(Some(spot)) => heap.push(Reverse((spot.post().id, at, Held(spot)))),
             Ok(None) => {}
             Err(Miss::Fetch(mut keys)) => missing.append(&mut keys),
@@ -355,8 +364,8 @@ pub(crate) fn missed(
             break;
         }
         let source = &sources[at];
-        items.push(Happening::Post(shown(&source.name, &spot)));
-        if let Some(spot) = spot.newer(memory, source.author)? {
+        items.push(Happening::Post(shown(source.name, &spot)));
+        if let Some(spot) = spot.newer(memory, author_of(memory, source.no)?)? {
             heap.push(Reverse((spot.post().id, at, Held(spot))));
         }
     }
@@ -441,23 +450,23 @@ pub(crate) fn watched(
 }
 
 /// A spot inside a heap, where only the numbers before it order.
-struct Held(Spot);
+struct Held<'a>(Spot<'a>);
 
-impl PartialEq for Held {
+impl PartialEq for Held<'_> {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Held {}
+impl Eq for Held<'_> {}
 
-impl PartialOrd for Held {
+impl PartialOrd for Held<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Held {
+impl Ord for Held<'_> {
     fn cmp(&self, _: &Self) -> std::cmp::Ordering {
         std::cmp::Ordering::Equal
     }

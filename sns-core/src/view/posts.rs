@@ -2,30 +2,36 @@
 //!
 //! Newest first they stand in the ring, then in the blocks from the last to the first.
 
-use std::sync::Arc;
-
 use super::keys::post::{self, Author, Block, BlockPost, RING_POSTS, Run};
 use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
 use crate::seq::Seq;
 
 /// One post of an author, and where it stands.
-#[derive(Clone, Debug)]
-pub(crate) struct Spot {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot<'a> {
     author: UserNo,
     /// The number of the block; the ring counts as the one after the last.
     number: u32,
-    run: Run,
+    run: Run<'a>,
     at: usize,
 }
 
-impl Spot {
-    pub(crate) fn post(&self) -> &BlockPost {
+/// Which key holds a post.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    author: UserNo,
+    id: Seq,
+    key: Key,
+}
+
+impl<'a> Spot<'a> {
+    pub(crate) fn post(&self) -> &'a BlockPost {
         &self.run.posts()[self.at]
     }
 
     /// The next older post of the same author.
-    pub(crate) fn older(mut self, memory: &Memory) -> Result<Option<Self>, Miss> {
+    pub(crate) fn older(mut self, memory: &'a Memory) -> Result<Option<Self>, Miss> {
         if self.at > 0 {
             self.at -= 1;
             return Ok(Some(self));
@@ -36,8 +42,8 @@ impl Spot {
     /// The next newer post of the same author.
     pub(crate) fn newer(
         mut self,
-        memory: &Memory,
-        author: &Arc<Author>,
+        memory: &'a Memory,
+        author: &'a Author,
     ) -> Result<Option<Self>, Miss> {
         if self.at + 1 < self.run.posts().len() {
             self.at += 1;
@@ -46,45 +52,46 @@ impl Spot {
         first_from(memory, self.author, author, self.number + 1)
     }
 
-    /// The key that holds it.
-    fn key(&self) -> Key {
-        match self.run {
-            Run::Ring(_) => post::author_key(self.author),
-            Run::Block(_) => post::block_key(self.author, self.number),
+    /// Which key holds it, for [`remove`].
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            author: self.author,
+            id: self.post().id,
+            key: match self.run {
+                Run::Ring(_) => post::author_key(self.author),
+                Run::Block(_) => post::block_key(self.author, self.number),
+            },
         }
     }
 }
 
 /// What an author has posted; `None` = nothing ever.
-pub(crate) fn author(memory: &Memory, no: UserNo) -> Result<Option<&Arc<Author>>, Miss> {
-    memory.get(post::author_key(no))
+pub(crate) fn author(memory: &Memory, no: UserNo) -> Result<Option<&Author>, Miss> {
+    Ok(memory.get(post::author_key(no))?.map(|author| &**author))
 }
 
-fn block(memory: &Memory, no: UserNo, number: u32) -> Result<&Arc<Block>, Miss> {
-    memory.need(post::block_key(no, number))
+fn block(memory: &Memory, no: UserNo, number: u32) -> Result<&Block, Miss> {
+    Ok(memory.need::<Block>(post::block_key(no, number))?)
 }
 
-fn ring(no: UserNo, author: &Arc<Author>, at: usize) -> Option<Spot> {
-    let there = at < author.ring.len();
-    let run = || Run::Ring(Arc::clone(author));
-    there.then(|| Spot {
+fn ring(no: UserNo, author: &Author, at: usize) -> Option<Spot<'_>> {
+    (at < author.ring.len()).then_some(Spot {
         author: no,
         number: author.blocks,
-        run: run(),
+        run: Run::Ring(author),
         at,
     })
 }
 
 /// The last post of the blocks before `number`.
-fn last_before(memory: &Memory, no: UserNo, number: u32) -> Result<Option<Spot>, Miss> {
+fn last_before(memory: &Memory, no: UserNo, number: u32) -> Result<Option<Spot<'_>>, Miss> {
     for number in (0..number).rev() {
         let block = block(memory, no, number)?;
         if let Some(at) = block.posts.len().checked_sub(1) {
-            let run = Run::Block(Arc::clone(block));
             return Ok(Some(Spot {
                 author: no,
                 number,
-                run,
+                run: Run::Block(block),
                 at,
             }));
         }
@@ -93,20 +100,19 @@ fn last_before(memory: &Memory, no: UserNo, number: u32) -> Result<Option<Spot>,
 }
 
 /// The first post of the blocks from `number` on, or of the ring.
-fn first_from(
-    memory: &Memory,
+fn first_from<'a>(
+    memory: &'a Memory,
     no: UserNo,
-    author: &Arc<Author>,
+    author: &'a Author,
     number: u32,
-) -> Result<Option<Spot>, Miss> {
+) -> Result<Option<Spot<'a>>, Miss> {
     for number in number..author.blocks {
         let block = block(memory, no, number)?;
         if !block.posts.is_empty() {
-            let run = Run::Block(Arc::clone(block));
             return Ok(Some(Spot {
                 author: no,
                 number,
-                run,
+                run: Run::Block(block),
                 at: 0,
             }));
         }
@@ -120,7 +126,12 @@ fn first_from(
 }
 
 /// The last block whose first post is not after `id`: the one that holds `id` if any does.
-fn block_of(memory: &Memory, no: UserNo, blocks: u32, id: Seq) -> Result<Option<(u32, Run)>, Miss> {
+fn block_of(
+    memory: &Memory,
+    no: UserNo,
+    blocks: u32,
+    id: Seq,
+) -> Result<Option<(u32, Run<'_>)>, Miss> {
     // Most often it is the last block; else a binary search over the blocks.
     let (mut low, mut high) = (0, blocks);
     let mut probe = blocks.saturating_sub(1);
@@ -128,7 +139,7 @@ fn block_of(memory: &Memory, no: UserNo, blocks: u32, id: Seq) -> Result<Option<
     while low < high {
         let block = block(memory, no, probe)?;
         if block.first <= id {
-            found = Some((probe, Run::Block(Arc::clone(block))));
+            found = Some((probe, Run::Block(block)));
             low = probe + 1;
         } else {
             high = probe;
@@ -139,12 +150,12 @@ fn block_of(memory: &Memory, no: UserNo, blocks: u32, id: Seq) -> Result<Option<
 }
 
 /// The newest post of an author with an id below `before`.
-pub(crate) fn newest_below(
-    memory: &Memory,
+pub(crate) fn newest_below<'a>(
+    memory: &'a Memory,
     no: UserNo,
-    author: &Arc<Author>,
+    author: &'a Author,
     before: Seq,
-) -> Result<Option<Spot>, Miss> {
+) -> Result<Option<Spot<'a>>, Miss> {
     if author.newest == Seq::ZERO || before == Seq::ZERO {
         return Ok(None);
     }
@@ -168,12 +179,12 @@ pub(crate) fn newest_below(
 }
 
 /// The oldest post of an author with an id above `after`.
-pub(crate) fn oldest_above(
-    memory: &Memory,
+pub(crate) fn oldest_above<'a>(
+    memory: &'a Memory,
     no: UserNo,
-    author: &Arc<Author>,
+    author: &'a Author,
     after: Seq,
-) -> Result<Option<Spot>, Miss> {
+) -> Result<Option<Spot<'a>>, Miss> {
     if author.newest <= after {
         return Ok(None);
     }
@@ -198,12 +209,12 @@ pub(crate) fn oldest_above(
 }
 
 /// The post with this id.
-pub(crate) fn find(
-    memory: &Memory,
+pub(crate) fn find<'a>(
+    memory: &'a Memory,
     no: UserNo,
-    author: &Arc<Author>,
+    author: &'a Author,
     id: Seq,
-) -> Result<Option<Spot>, Miss> {
+) -> Result<Option<Spot<'a>>, Miss> {
     let spot = newest_below(memory, no, author, id.next())?;
     Ok(spot.filter(|spot| spot.post().id == id))
 }
@@ -226,6 +237,7 @@ pub(crate) fn append(memory: &mut Memory, no: UserNo, new: BlockPost) {
     if !matches!(author(memory, no), Ok(Some(_))) {
         memory.put(key, Author::default());
     }
+    memory.note_newest(no, new.id);
     let author: &mut Author = memory.change(key).expect("it was read, or put, before");
     author.newest = new.id;
     author.posts += 1;
@@ -268,24 +280,26 @@ fn move_into_blocks(memory: &mut Memory, no: UserNo, blocks: u32, full: Vec<Bloc
     1
 }
 
-/// Removes the post at `spot`; `next` = what then is the author's newest post, if `spot` was it.
-pub(crate) fn remove(memory: &mut Memory, spot: &Spot, next: Option<Seq>) {
-    let id = spot.post().id;
+/// Removes the post at `place`; `next` = what then is the author's newest post, if it was the newest.
+pub(crate) fn remove(memory: &mut Memory, place: Place, next: Option<Seq>) {
+    let Place { author: no, id, .. } = place;
     let author: &mut Author = memory
-        .change(post::author_key(spot.author))
-        .expect("the spot was found through it");
+        .change(post::author_key(no))
+        .expect("the place was found through it");
     author.posts -= 1;
     if author.newest == id {
         author.newest = next.unwrap_or_default();
     }
-    if matches!(spot.run, Run::Ring(_)) {
+    let newest = author.newest;
+    if place.key == post::author_key(no) {
         author.ring.retain(|post| post.id != id);
     } else {
         let block: &mut Block = memory
-            .change(spot.key())
-            .expect("the spot was read from it");
+            .change(place.key)
+            .expect("the place was read from it");
         block.posts.retain(|post| post.id != id);
     }
+    memory.note_newest(no, newest);
 }
 
 /// What a page reads next of an author, to fetch it ahead; `None` = it is in the ring.
@@ -311,30 +325,30 @@ mod tests {
     /// Nothing is ever evicted, so nothing misses.
     fn check(memory: &Memory, model: &BTreeSet<Seq>, last: u64) {
         let id = |spot: Option<Spot>| spot.map(|spot| spot.post().id);
-        let who = Arc::clone(author(memory, AUTHOR).unwrap().unwrap());
+        let who = author(memory, AUTHOR).unwrap().unwrap();
         assert_eq!(who.newest, model.last().copied().unwrap_or_default());
         assert_eq!(who.posts, model.len() as u64);
         for index in 0..=last + 1 {
             let at = Seq::new(index, 0);
-            let below = newest_below(memory, AUTHOR, &who, at).unwrap();
+            let below = newest_below(memory, AUTHOR, who, at).unwrap();
             assert_eq!(id(below), model.range(..at).next_back().copied());
-            let above = oldest_above(memory, AUTHOR, &who, at).unwrap();
+            let above = oldest_above(memory, AUTHOR, who, at).unwrap();
             assert_eq!(id(above), model.range(at.next()..).next().copied());
-            let found = find(memory, AUTHOR, &who, at).unwrap();
+            let found = find(memory, AUTHOR, who, at).unwrap();
             assert_eq!(id(found), model.get(&at).copied());
         }
         let mut down = Vec::new();
-        let mut spot = newest_below(memory, AUTHOR, &who, Seq::MAX).unwrap();
+        let mut spot = newest_below(memory, AUTHOR, who, Seq::MAX).unwrap();
         while let Some(at) = spot {
             down.push(at.post().id);
             spot = at.older(memory).unwrap();
         }
         assert!(down.iter().rev().eq(model));
         let mut up = Vec::new();
-        let mut spot = oldest_above(memory, AUTHOR, &who, Seq::ZERO).unwrap();
+        let mut spot = oldest_above(memory, AUTHOR, who, Seq::ZERO).unwrap();
         while let Some(at) = spot {
             up.push(at.post().id);
-            spot = at.newer(memory, &who).unwrap();
+            spot = at.newer(memory, who).unwrap();
         }
         assert!(up.iter().eq(model));
     }
@@ -376,14 +390,16 @@ mod tests {
                 _ => Vec::new(),
             };
             for id in gone {
-                let who = Arc::clone(author(&memory, AUTHOR).unwrap().unwrap());
-                let spot = find(&memory, AUTHOR, &who, id).unwrap().unwrap();
+                let who = author(&memory, AUTHOR).unwrap().unwrap();
+                let spot = find(&memory, AUTHOR, who, id).unwrap().unwrap();
                 let next = if who.newest == id {
-                    spot.clone().older(&memory).unwrap()
+                    spot.older(&memory).unwrap()
                 } else {
                     None
                 };
-                remove(&mut memory, &spot, next.map(|next| next.post().id));
+                let next = next.map(|next| next.post().id);
+                let place = spot.place();
+                remove(&mut memory, place, next);
                 model.remove(&id);
             }
             check(&memory, &model, last);

@@ -138,7 +138,8 @@ impl Store {
         let Some(redo) = redo.filter(|_| !lacks!(self, Redo)) else {
             return redo::remove(&self.dir);
         };
-        let at = self.meta()?.map_or(Seq::ZERO, |meta| meta.applied);
+        // The very first write has no `Meta` before its end.
+        let at = self.stored_meta()?.map_or(Seq::ZERO, |meta| meta.applied);
         if at != redo.base && at != redo.target {
             return Err(Error::Damaged(format!(
                 "its redo file leads from {:?} to {:?}, and it stands at {at:?}",
@@ -182,11 +183,18 @@ impl Store {
     /// `Damaged`, also when there is something in it that says not where it stands: the loading of a
     /// snapshot that never ended.
     pub(crate) fn meta(&self) -> Result<Option<Meta>, Error> {
-        match self.with(|db| Ok(db.get(meta::KEY)?))? {
-            Some(bytes) => codec::decode(meta::KEY, &bytes).map(Some),
+        match self.stored_meta()? {
+            Some(meta) => Ok(Some(meta)),
             None if self.with(|db| Ok(db.iter().next().is_some()))? => Err(Error::Damaged(
                 "the view's database says not where it stands".into(),
             )),
+            None => Ok(None),
+        }
+    }
+
+    fn stored_meta(&self) -> Result<Option<Meta>, Error> {
+        match self.with(|db| Ok(db.get(meta::KEY)?))? {
+            Some(bytes) => codec::decode(meta::KEY, &bytes).map(Some),
             None => Ok(None),
         }
     }
@@ -206,6 +214,8 @@ impl Store {
         for (key, value) in &batch.values {
             pairs.push((key.to_bytes(), value.encode(*key)?));
         }
+        // Neighbours together: sled then changes each of its pages once.
+        pairs.sort_unstable_by_key(|(key, _)| *key);
         // Last: with it, sled has all of the batch.
         if !lacks!(self, SeqOfBatch) || self.meta()?.is_none() {
             pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));

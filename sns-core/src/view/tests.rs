@@ -344,6 +344,11 @@ fn the_scrub_agrees_while_writes_go_on_and_finds_a_lost_fact() {
             });
         }
     }
+    // What waits to be written would put back what is taken away now.
+    wait_until("all of it in sled", || {
+        let stored = view.store.meta().unwrap();
+        stored.is_some_and(|meta| meta.applied == view.standing().applied)
+    });
     // One key is gone, as if sled had cut it off silently.
     let gone = keys::follow::key(keys::follow::Side::All, UserNo(0));
     assert!(!matches!(

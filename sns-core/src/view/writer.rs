@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 
@@ -15,7 +15,7 @@ use super::keys::meta::Meta;
 use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
 use super::{Error, Store};
-use crate::limits::UNWRITTEN_BYTES;
+use crate::limits::{WRITE_PACE, WRITE_PACE_BUSY};
 use crate::seq::Seq;
 
 /// Between two looks whether a full disk has room again.
@@ -37,6 +37,8 @@ struct Shared {
     store: Store,
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// Past so many queued bytes the applier waits.
+    most: usize,
 }
 
 #[derive(Default)]
@@ -44,8 +46,6 @@ struct Queue {
     batches: VecDeque<Batch>,
     /// Bytes of the queued batches and of the one that is being written.
     bytes: usize,
-    /// Waits for work: whoever changes something wakes it.
-    idle: bool,
     job: Option<Job>,
     stop: bool,
     /// The thread is gone: no job will be done any more.
@@ -71,11 +71,13 @@ impl Writer {
         scrub: Scrub,
     ) -> Result<Self, Error> {
         let queue = Mutex::new(Queue::default());
+        let most = memory.read().window() * 3 / 2;
         let shared = Arc::new(Shared {
             memory,
             store,
             queue,
             changed: Condvar::new(),
+            most,
         });
         let run = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -96,13 +98,6 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
-    /// Tells the writer that something changed in memory, in case it has nothing to do.
-    pub(crate) fn nudge(&self) {
-        if self.shared.queue.lock().idle {
-            self.shared.changed.notify_all();
-        }
-    }
-
     /// Whether someone waits for sled to stand at the end of an entry.
     pub(crate) fn wants_entry_end(&self) -> bool {
         self.shared.queue.lock().job.is_some()
@@ -114,7 +109,7 @@ impl Writer {
     /// Sled cannot be written any more.
     pub(crate) fn wait_for_room(&self) -> Result<(), Error> {
         let mut queue = self.shared.queue.lock();
-        while queue.bytes > UNWRITTEN_BYTES && queue.failed.is_none() && !queue.stop {
+        while queue.bytes > self.shared.most && queue.failed.is_none() && !queue.stop {
             self.shared.changed.wait(&mut queue);
         }
         queue.outcome()
@@ -178,6 +173,24 @@ impl Drop for Writer {
     }
 }
 
+/// When the next batch is due if nobody asks for it.
+#[derive(Default)]
+struct Pace {
+    /// When the last one was begun.
+    last: Option<Instant>,
+    /// What was applied at the last look.
+    seen: Seq,
+}
+
+impl Pace {
+    fn is_due(&mut self, memory: &RwLock<Memory>) -> bool {
+        let applied = memory.read().meta.applied;
+        let busy = std::mem::replace(&mut self.seen, applied) != applied;
+        let pace = if busy { WRITE_PACE_BUSY } else { WRITE_PACE };
+        self.last.is_none_or(|last| last.elapsed() >= pace)
+    }
+}
+
 impl Queue {
     fn outcome(&self) -> Result<(), Error> {
         self.failed.clone().map_or(Ok(()), Err)
@@ -204,11 +217,13 @@ impl Shared {
     }
 
     fn write_all(&self, mut at: Meta, mut scrub: Scrub) -> Result<(), Error> {
+        let mut pace = Pace::default();
         loop {
             self.do_job(&at);
-            let Some(batch) = self.next(&mut scrub, &at)? else {
+            let Some(batch) = self.next(&mut scrub, &at, &mut pace)? else {
                 return Ok(());
             };
+            pace.last = Some(Instant::now());
             let bytes = batch.bytes;
             scrub.before_write(&self.store, &batch);
             self.write(&batch, at.applied)?;
@@ -229,7 +244,7 @@ impl Shared {
         if let Some(job) = job {
             job(&self.store, at, &|| {
                 let queue = self.queue.lock();
-                queue.stop || queue.bytes > UNWRITTEN_BYTES / 4 * 3
+                queue.stop || queue.bytes > self.most / 4 * 3
             });
         }
     }
@@ -259,19 +274,19 @@ impl Shared {
     }
 
     /// The next batch; while there is none, scrubs a little. `None` = stop.
-    fn next(&self, scrub: &mut Scrub, at: &Meta) -> Result<Option<Batch>, Error> {
+    fn next(&self, scrub: &mut Scrub, at: &Meta, pace: &mut Pace) -> Result<Option<Batch>, Error> {
         loop {
-            let stop = {
+            let (stop, job) = {
                 let mut queue = self.queue.lock();
                 queue.outcome()?;
                 if let Some(batch) = queue.batches.pop_front() {
                     return Ok(Some(batch));
                 }
-                queue.stop
+                (queue.stop, queue.job.is_some())
             };
             // Nothing is queued: seal what has changed, so that sled is never far behind. Sealed
             // and queued while the memory is held, or a batch of the applier could overtake it.
-            {
+            if stop || job || pace.is_due(&self.memory) {
                 let mut memory = self.memory.write();
                 if memory.has_changes() {
                     let batch = memory.seal();
@@ -290,9 +305,7 @@ impl Shared {
             queue.scrubs = scrub.rounds();
             let job = queue.job.is_some() && at.entry_done;
             if queue.batches.is_empty() && !queue.stop && !job {
-                queue.idle = true;
                 self.changed.wait_for(&mut queue, SCRUB_PAUSE);
-                queue.idle = false;
             }
         }
     }

@@ -79,15 +79,10 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<Sns, Status> {
         let until = deadline.within(limits::WAIT);
-        let mut opened = self.0.sns.clone();
-        let sns = match timeout_at(until, opened.wait_for(Option::is_some)).await {
-            Ok(Ok(sns)) => sns.clone(),
-            // The sender is dropped when the node could not open: it is about to end.
-            Ok(Err(_)) => return Err(stopping()),
-            Err(_) => None,
-        };
-        let Some(sns) = sns else {
-            return Err(starting());
+        let open = self.0.sns.borrow().clone();
+        let sns = match open {
+            Some(sns) => sns,
+            None => self.opened(until).await?,
         };
         match timeout_at(until, sns.reach(at_least, linearizable)).await {
             Ok(reached) => reached.map_err(status::of)?,
@@ -95,6 +90,17 @@ impl Shared {
             Err(_) => return Err(status::of(sns.too_late())),
         }
         Ok(sns)
+    }
+
+    /// The handle, once the node is open.
+    async fn opened(&self, until: Instant) -> Result<Sns, Status> {
+        let mut opened = self.0.sns.clone();
+        match timeout_at(until, opened.wait_for(Option::is_some)).await {
+            Ok(Ok(sns)) => sns.clone().ok_or_else(starting),
+            // The sender is dropped when the node could not open: it is about to end.
+            Ok(Err(_)) => Err(stopping()),
+            Err(_) => Err(starting()),
+        }
     }
 
     /// Runs a read that may wait for the disk, away from the threads that serve connections.

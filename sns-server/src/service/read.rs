@@ -107,20 +107,19 @@ pub(crate) async fn home(
     let sns = shared
         .reach(at_least, request.linearizable, deadline)
         .await?;
-    let page = shared
-        .read(move || {
-            let mut home = sns
-                .home(&caller.user)
-                .limit(limit)
-                .cursor(&request.page_token)
-                .since_follow(request.since_follow)
-                .exclude_own(request.exclude_own);
-            if request.before != 0 {
-                home = home.before(Seq::from_u64(request.before));
-            }
-            home.page()
-        })
-        .await?;
+    let mut home = sns
+        .home(&caller.user)
+        .limit(limit)
+        .cursor(&request.page_token)
+        .since_follow(request.since_follow)
+        .exclude_own(request.exclude_own);
+    if request.before != 0 {
+        home = home.before(Seq::from_u64(request.before));
+    }
+    let page = match home.page_now().map_err(status::of)? {
+        Some(page) => page,
+        None => shared.read(move || home.page()).await?,
+    };
     let (posts, next_page_token, seq) = posts(page);
     Ok(Response::new(GetHomeTimelineResponse {
         posts,
@@ -142,15 +141,14 @@ pub(crate) async fn posts_of(
     let sns = shared
         .reach(at_least, request.linearizable, deadline)
         .await?;
-    let page = shared
-        .read(move || {
-            let mut posts = sns.posts_of(&user).limit(limit).cursor(&request.page_token);
-            if request.before != 0 {
-                posts = posts.before(Seq::from_u64(request.before));
-            }
-            posts.page()
-        })
-        .await?;
+    let mut asked = sns.posts_of(&user).limit(limit).cursor(&request.page_token);
+    if request.before != 0 {
+        asked = asked.before(Seq::from_u64(request.before));
+    }
+    let page = match asked.page_now().map_err(status::of)? {
+        Some(page) => page,
+        None => shared.read(move || asked.page()).await?,
+    };
     let (posts, next_page_token, seq) = posts(page);
     Ok(Response::new(GetUserTimelineResponse {
         posts,

@@ -7,8 +7,6 @@
 //! A post rewrites the small ring; eight of them move into the newest block at once. A block alone
 //! would be rewritten with every post, at thirty times the bytes.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Family, Key, Stored, UserNo, stored};
@@ -59,16 +57,16 @@ impl Block {
     }
 }
 
-/// Posts side by side: a ring, or a block; clones share them.
-#[derive(Clone, Debug)]
-pub(crate) enum Run {
-    Ring(Arc<Author>),
-    Block(Arc<Block>),
+/// Posts side by side: a ring, or a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Run<'a> {
+    Ring(&'a Author),
+    Block(&'a Block),
 }
 
-impl Run {
+impl<'a> Run<'a> {
     /// Ascending.
-    pub(crate) fn posts(&self) -> &[BlockPost] {
+    pub(crate) fn posts(&self) -> &'a [BlockPost] {
         match self {
             Self::Ring(author) => &author.ring,
             Self::Block(block) => &block.posts,
