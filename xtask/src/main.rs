@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 
 mod chaos;
+mod peers;
 
 /// A command line, and what is set in its environment.
 type Step = (
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
+        Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
@@ -91,6 +93,8 @@ fn main() -> ExitCode {
                 "       cargo xtask chaos    hurt a running service for an hour, and check everything",
             );
             chaos::usage();
+            say("       cargo xtask bench-peers [--quick] [schemes] [--help]");
+            say("                            Redis, PostgreSQL and SNS under the same load");
             ExitCode::from(2)
         }
     }
