@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 
 mod chaos;
+mod figures;
 
 /// A command line, and what is set in its environment.
 type Step = (
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
+        Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
@@ -91,6 +93,8 @@ fn main() -> ExitCode {
                 "       cargo xtask chaos    hurt a running service for an hour, and check everything",
             );
             chaos::usage();
+            say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
+            figures::usage();
             ExitCode::from(2)
         }
     }
@@ -121,6 +125,15 @@ fn deny() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     run(&[(&["deny", "check"], &[])]).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+}
+
+/// Runs it to its end.
+fn finish(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(e) => Err(format!("{command:?}: {e}")),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "this is a command line")]
