@@ -142,6 +142,8 @@ fn over_rpc(run: &Run, data: &Path, reader: &str, authors: &mut [Author]) -> Res
         Ok::<_, run::Failure>(())
     })?;
     bar.finish_and_clear();
+    // A server that stops waits for connections, which nobody would close.
+    drop(runtime);
     up.stop()
 }
 

@@ -142,9 +142,7 @@ struct Watch {
 
 impl Watch {
     fn new(up: &Up, data: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = run::runtime()?;
         let mut servers = Vec::new();
         for node in up.nodes() {
             let address = up.address(&node)?;

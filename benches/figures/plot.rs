@@ -329,7 +329,7 @@ mod tests {
             let path = dir.path().join(&chart.file);
             chart.draw(&path).unwrap();
             let svg = fs::read_to_string(path).unwrap();
-            assert!(svg.contains(&chart.title) && svg.contains(&chart.x.title));
+            assert!(svg.contains(&chart.x.title) && svg.contains(&chart.y.title));
         }
     }
 }

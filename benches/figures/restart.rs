@@ -195,9 +195,7 @@ fn in_process(data: &Path, reader: &str, before: Before, times: u32) -> Result<L
 }
 
 fn as_process(data: &Path, reader: &str, before: Before, times: u32) -> Result<Line> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = run::runtime()?;
     let bar = run::bar(named("sns-server", before), u64::from(times));
     // Any server of the data takes the token. The first start makes the view.
     let mut node = Node::spawn(data)?;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::record::Recorder;
+use crate::server;
 
 /// A sentence for whoever takes the figures.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -58,11 +59,19 @@ impl Run {
     }
 }
 
+/// A runtime that closes connections also while nobody waits for it, so that a server which stops
+/// need not wait for them.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+}
+
 /// Directories that go with this process, however it ends.
 static SCRATCH: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// On Ctrl-C and SIGTERM removes what lies on the disk and ends. A terminal has told the processes
-/// that were started too; they are given time to go first.
+/// On Ctrl-C and SIGTERM stops the servers that run on what lies on the disk, removes it and ends.
 fn tidy_when_asked_to_stop() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,8 +88,8 @@ fn tidy_when_asked_to_stop() -> Result<()> {
             say(&format!("Ctrl-C will leave data behind: {why}"));
             return;
         }
-        say("asked to stop: removing what lies on the disk");
-        pause(Duration::from_secs(2));
+        say("asked to stop: stopping servers, removing what lies on the disk");
+        server::stop_all();
         if let Ok(scratch) = SCRATCH.lock() {
             for dir in scratch.iter().filter(|dir| dir.exists()) {
                 if let Err(why) = std::fs::remove_dir_all(dir) {

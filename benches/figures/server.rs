@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use sns_server::run_file::{NodeFile, nodes};
@@ -30,6 +31,39 @@ pub(crate) fn command() -> Result<Command> {
     Ok(command)
 }
 
+/// Data directories that servers of ours run on, or ran.
+static SERVED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn serving(data: &Path) {
+    if let Ok(mut served) = SERVED.lock() {
+        served.push(data.to_owned());
+    }
+}
+
+/// Stops every server that this process started: for a process that is about to end.
+pub(crate) fn stop_all() {
+    let served = SERVED.lock().map(|it| it.clone()).unwrap_or_default();
+    for data in served.iter().filter(|data| data.exists()) {
+        if let Err(why) = down(data) {
+            run::say(&format!(
+                "cannot stop what runs on {}: {why}",
+                data.display()
+            ));
+        }
+    }
+}
+
+/// Asks all that runs on a data directory to stop, and waits for that.
+fn down(data: &Path) -> Result<()> {
+    let mut down = command()?;
+    down.args(["down", "--data"]).arg(data);
+    let status = down.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("`sns-server down` ended with {status}").into())
+}
+
 /// A router and pairs, as `sns-server up` starts them.
 #[derive(Debug)]
 pub(crate) struct Up {
@@ -41,6 +75,7 @@ pub(crate) struct Up {
 impl Up {
     /// Starts them and waits until all serve.
     pub(crate) fn start(data: &Path, pairs: u32) -> Result<Self> {
+        serving(data);
         let mut child = command()?
             .args(["up", "--listen", "127.0.0.1:0", "--servers"])
             .arg(pairs.to_string())
@@ -86,15 +121,7 @@ impl Up {
 
     fn down(&mut self) -> Result<()> {
         self.stopped = true;
-        let mut down = command()?;
-        down.args(["down", "--data"]).arg(&self.data);
-        let ended = down.stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let ended = ended.map_err(Into::into).and_then(|status| {
-            if status.success() {
-                return Ok(());
-            }
-            Err(format!("`sns-server down` ended with {status}").into())
-        });
+        let ended = down(&self.data);
         if ended.is_err() {
             self.child.kill()?;
         }
@@ -127,6 +154,7 @@ pub(crate) struct Node {
 impl Node {
     /// Starts it; does not wait.
     pub(crate) fn spawn(data: &Path) -> Result<Self> {
+        serving(data);
         let begun = Instant::now();
         let child = command()?
             .args(["master", "--name", "a", "--listen", "127.0.0.1:0"])
@@ -182,9 +210,7 @@ impl Node {
 
     /// SIGTERM, as an operator stops it.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let mut down = command()?;
-        down.args(["down", "--data"]).arg(&self.data);
-        down.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        down(&self.data)?;
         self.child.wait()?;
         Ok(())
     }

@@ -85,8 +85,8 @@ mod tests {
 
     #[test]
     fn this_process_has_memory_and_time() {
-        assert!(rss_kib(std::process::id()).unwrap() > 100);
-        assert!(peak_kib(std::process::id()) >= rss_kib(std::process::id()));
+        let rss = rss_kib(std::process::id()).unwrap();
+        assert!(rss > 100 && peak_kib(std::process::id()).unwrap() >= rss);
         assert!(!cpu_model().is_empty() && memory_gib() > 0);
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), vec![1; 10_000]).unwrap();
