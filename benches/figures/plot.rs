@@ -88,14 +88,21 @@ fn caption(lines: &[&Value]) -> String {
     let Some(last) = lines.last() else {
         return String::new();
     };
+    let graph = last["graph"].as_str().unwrap_or("?");
+    let durability = last["durability"].as_str();
+    let durability = durability.map_or(String::new(), |it| format!("; {it}"));
+    format!("{graph}{durability}; {}", machine(lines))
+}
+
+/// The machine of the last figure.
+fn machine(lines: &[&Value]) -> String {
+    let Some(last) = lines.last() else {
+        return String::new();
+    };
     let text = |key: &str| last[key].as_str().unwrap_or("?").to_owned();
-    let cores = last["cores"].as_u64().unwrap_or(0);
-    let durability = last["durability"]
-        .as_str()
-        .map_or(String::new(), |it| format!("; {it}"));
     format!(
-        "{}{durability}; {cores} cores, {}, Linux {}; commit {}, {}",
-        text("graph"),
+        "{} cores, {}, Linux {}; commit {}, {}",
+        last["cores"].as_u64().unwrap_or(0),
         text("cpu"),
         text("kernel"),
         text("commit"),
@@ -169,7 +176,7 @@ fn growth(lines: &[Value]) -> Chart {
         title: "Throughput by posts stored, in process".into(),
         caption: caption(&lines),
         x: axis("posts stored", Scale::Log),
-        y: axis("a second", Scale::Log),
+        y: axis("a second", Scale::Linear),
         series: vec![
             series(
                 "home pages, 2 threads",
@@ -252,7 +259,7 @@ fn loads(lines: &[Value]) -> Vec<Chart> {
         charts.push(Chart {
             file: format!("performance-load-{}-{}.svg", word(&mix), word(&graph)),
             title: format!("Latency against throughput: {mix} on {graph}"),
-            caption: caption(&all),
+            caption: machine(&all),
             x: axis("requests a second, achieved", Scale::Linear),
             y: axis("milliseconds", Scale::Log),
             series,
@@ -264,8 +271,9 @@ fn loads(lines: &[Value]) -> Vec<Chart> {
 /// A system as it is told from others: with what it promises of a write.
 fn system(line: &Value) -> String {
     let system = line["system"].as_str().unwrap_or("sns");
-    match line["durability"].as_str() {
-        Some(durability) => format!("{system} ({durability})"),
+    let setting = line["setting"].as_str().or(line["durability"].as_str());
+    match setting {
+        Some(setting) => format!("{system} ({setting})"),
         None => system.to_owned(),
     }
 }

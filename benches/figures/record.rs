@@ -27,7 +27,7 @@ impl Recorder {
             "commit": commit(),
             "cpu": system::cpu_model(),
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
-            "memory_gib": system::memory_gib(),
+            "memory_mib": system::memory_mib(),
             "kernel": system::kernel(),
             "quick": quick,
         });

@@ -89,6 +89,8 @@ fn tidy_when_asked_to_stop() -> Result<()> {
             return;
         }
         say("asked to stop: stopping servers, removing what lies on the disk");
+        // Whoever still works on it will fail now; nobody needs to hear of that.
+        std::panic::set_hook(Box::new(|_| ()));
         server::stop_all();
         if let Ok(scratch) = SCRATCH.lock() {
             for dir in scratch.iter().filter(|dir| dir.exists()) {
@@ -213,6 +215,7 @@ pub(crate) fn count(number: f64) -> String {
 pub(crate) fn ms(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
     match ms {
+        0.0 => "-".to_owned(),
         ms if ms < 1.0 => format!("{ms:.4} ms"),
         ms if ms < 100.0 => format!("{ms:.2} ms"),
         ms => format!("{} ms", count(ms)),

@@ -17,10 +17,10 @@ pub(crate) fn cpu_model() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// Memory of the machine, GiB.
-pub(crate) fn memory_gib() -> u64 {
+/// Memory of the machine, MiB.
+pub(crate) fn memory_mib() -> u64 {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    field_kib(&info, "MemTotal:").unwrap_or(0).div_ceil(1 << 20)
+    field_kib(&info, "MemTotal:").unwrap_or(0) >> 10
 }
 
 /// The kernel's version.
@@ -87,7 +87,7 @@ mod tests {
     fn this_process_has_memory_and_time() {
         let rss = rss_kib(std::process::id()).unwrap();
         assert!(rss > 100 && peak_kib(std::process::id()).unwrap() >= rss);
-        assert!(!cpu_model().is_empty() && memory_gib() > 0);
+        assert!(!cpu_model().is_empty() && memory_mib() > 0);
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), vec![1; 10_000]).unwrap();
         assert!(disk_bytes(dir.path()) >= 10_000 || disk_bytes(dir.path()) == 0);

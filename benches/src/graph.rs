@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use sns_core::Username;
 
+/// Where graphs are looked for, after `$SNS_GRAPHS`.
+const PLACES: &[&str] = &["data", "shared/data", "../shared/data"];
+
 /// A public graph that figures are taken on. The files are not part of this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GraphFile {
@@ -28,7 +31,8 @@ impl GraphFile {
         }
     }
 
-    /// Where it is, if it is in the directory that `SNS_GRAPHS` names (by default `graphs`).
+    /// Where it is: in the directory that `SNS_GRAPHS` names, in `data`, `shared/data` or
+    /// `../shared/data`.
     ///
     /// # Errors
     /// What to do when it is not there.
@@ -37,15 +41,11 @@ impl GraphFile {
             Self::Reed98 => "socfb-Reed98.edges",
             Self::Slashdot => "soc-Slashdot0902.txt.gz",
         };
-        let dir = std::env::var_os("SNS_GRAPHS").map_or_else(|| "graphs".into(), PathBuf::from);
-        let path = dir.join(file);
-        if path.is_file() {
-            return Ok(path);
-        }
-        Err(format!(
-            "{} is missing: set SNS_GRAPHS to a directory that holds {file}",
-            path.display()
-        ))
+        let given = std::env::var_os("SNS_GRAPHS").map(PathBuf::from);
+        let places = given.into_iter().chain(PLACES.iter().map(PathBuf::from));
+        let mut paths = places.map(|dir| dir.join(file));
+        let found = paths.find(|path| path.is_file());
+        found.ok_or_else(|| format!("{file} is not there; set SNS_GRAPHS to its directory"))
     }
 
     /// Reads it.

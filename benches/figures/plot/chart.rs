@@ -89,11 +89,12 @@ impl Chart {
         &self,
         root: &DrawingArea<DB, plotters::coord::Shift>,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-        let x = self.x.ticks(self.values(|point| point.0));
-        let y = self.y.ticks(self.values(|point| point.1));
+        let x = self.x.ticks(self.values(|point| point.0), Room::Little);
+        let y = self.y.ticks(self.values(|point| point.1), Room::Legend);
         let mut chart = ChartBuilder::on(root)
             .margin(20)
             .margin_top(66)
+            .margin_right(48)
             .x_label_area_size(46)
             .y_label_area_size(70)
             .build_cartesian_2d(x, y)?;
@@ -149,6 +150,15 @@ impl Chart {
     }
 }
 
+/// What is left free beside the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// So that points do not stand on the edge.
+    Little,
+    /// So that the legend seldom covers a line.
+    Legend,
+}
+
 /// An axis with its ends and the places that are labelled.
 struct Ticks {
     axis: Axis,
@@ -181,8 +191,8 @@ impl ValueFormatter<f64> for Ticks {
 }
 
 impl Axis {
-    fn ticks(&self, values: Vec<f64>) -> Ticks {
-        let (range, places) = self.range(values);
+    fn ticks(&self, values: Vec<f64>, room: Room) -> Ticks {
+        let (range, places) = self.range(values, room);
         Ticks {
             axis: self.clone(),
             range,
@@ -218,10 +228,15 @@ impl Axis {
     }
 
     /// From where to where, and which places are labelled.
-    fn range(&self, values: Vec<f64>) -> (Range<f64>, Vec<f64>) {
+    fn range(&self, values: Vec<f64>, room: Room) -> (Range<f64>, Vec<f64>) {
         match self.scale {
             Scale::Linear => {
                 let most = values.into_iter().fold(0.0, f64::max).max(1e-9);
+                let most = if room == Room::Legend {
+                    most * 1.2
+                } else {
+                    most
+                };
                 let power = 10_f64.powf(most.log10().floor());
                 let steps = [0.1, 0.2, 0.5, 1.0, 2.0].map(|it| it * power);
                 let fits = |step: &&f64| most / **step <= 10.0;
@@ -235,18 +250,20 @@ impl Axis {
                 let (least, most) = places.fold((f64::MAX, f64::MIN), |(least, most), it| {
                     (least.min(it), most.max(it))
                 });
-                // Room for the legend above, and for the eye at the sides.
-                let (from, to) = ((least - 0.1).floor(), (most + 0.1).ceil());
+                let (from, to) = match room {
+                    Room::Little => (least - 0.15, most + 0.15),
+                    Room::Legend => ((least - 0.1).floor(), (most + 0.1).ceil()),
+                };
                 let few = to - from < 2.5;
                 let mut labelled = Vec::new();
-                for power in from as i32..=to as i32 {
+                for power in from.floor() as i32..=to.ceil() as i32 {
                     for part in if few {
                         &[1.0, 2.0, 5.0][..]
                     } else {
                         &[1.0][..]
                     } {
                         let place = f64::from(power) + f64::log10(*part);
-                        if place <= to {
+                        if (from..=to).contains(&place) {
                             labelled.push(place);
                         }
                     }
@@ -271,14 +288,14 @@ mod tests {
     #[test]
     fn axes_hold_all_values_and_are_labelled_with_round_numbers() {
         let log = axis(Scale::Log);
-        let (range, places) = log.range(vec![39.0, 10_000.0]);
+        let (range, places) = log.range(vec![39.0, 10_000.0], Room::Little);
         assert!(range.start <= 39_f64.log10() && range.end >= 4.0);
         let labels: Vec<String> = places.iter().map(|it| log.label(*it)).collect();
         assert!(labels.contains(&"1,000".to_owned()), "{labels:?}");
         assert_eq!(log.label(-2.0), "0.01");
 
         let linear = axis(Scale::Linear);
-        let (range, places) = linear.range(vec![3.0, 17_300.0]);
+        let (range, places) = linear.range(vec![3.0, 17_300.0], Room::Legend);
         assert!(range.end >= 17_300.0 && places.len() <= 12);
         assert_eq!(linear.label(places[1]), "2,000");
         assert_eq!(linear.label(0.0), "0");
