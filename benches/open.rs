@@ -1,12 +1,12 @@
 //! How long does a replica take to open, by what happened to it before?
 //!
 //! Directory log, 200,000 posts of 100 bytes by 10,000 authors, page cache warm; an iteration ends
-//! when the replica has applied all of the log. `sns-figures restart` does the same with a million
-//! posts, a graph and real processes.
+//! when the replica has applied all of the log. `sns-figures restart` does it with a million posts, a
+//! graph and real processes.
 //!
 //! - `clean`: it was closed.
-//! - `unclean`: its directory is as a kill leaves it: copied while a replica that has just posted was
-//!   open.
+//! - `unclean`: its directory is as a kill leaves it that comes two seconds after the last post: it
+//!   was copied while the replica was open. `sns-figures restart` kills one that posts.
 //! - `view_lost`: its view is gone and comes back from the log.
 //!
 //! Floor: reading the log's bytes from start to end.
@@ -32,6 +32,11 @@ fn open_and_recover(c: &mut Criterion) {
     let sns = open(&data);
     load::users(&sns, &authors, &mut |_| ());
     load::posts_in_turns(&sns, &authors, POSTS / authors.len(), TEXT, &mut |_| ());
+    // A copy takes a while: nothing may change meanwhile.
+    let quiet = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < quiet {
+        std::thread::park_timeout(quiet.saturating_duration_since(Instant::now()));
+    }
     copy(&data, &killed);
     let log = sns.data_dir().expect("a directory").log_dir();
     sns.close();

@@ -18,6 +18,7 @@ use sns_core::{DataDir, Seq, Sns};
 use crate::rpc::Caller;
 use crate::run::{self, Result, Run};
 use crate::server::{self, Up};
+use crate::system;
 
 /// Between two questions.
 const ASK: Duration = Duration::from_millis(5);
@@ -42,6 +43,8 @@ pub(crate) fn run(run: &Run) -> Result<()> {
             "applied on all",
             "command ended",
             "follows/s",
+            "CPU",
+            "written MiB",
         ],
         &rows,
     );
@@ -63,9 +66,10 @@ pub(crate) fn fill(sns: &Sns, graph: &Graph, what: &str) -> Duration {
 fn in_process(run: &Run, file: GraphFile, graph: &Graph) -> Result<Vec<String>> {
     let dir = run.scratch()?;
     let sns = Sns::open(dir.path())?;
-    let cpu = crate::system::own_cpu_time();
+    let (cpu, written) = (system::own_cpu_time(), system::own_written_bytes());
     let took = fill(&sns, graph, &format!("{}: importing", file.name()));
-    let cpu = crate::system::own_cpu_time().saturating_sub(cpu);
+    let cpu = system::own_cpu_time().saturating_sub(cpu);
+    let written = system::own_written_bytes().saturating_sub(written);
     let status = sns.status();
     sns.close();
     if status.follows != graph.follows.len() as u64 {
@@ -84,6 +88,7 @@ fn in_process(run: &Run, file: GraphFile, graph: &Graph) -> Result<Vec<String>> 
             "cpu_ms": run::millis(cpu),
             "follows_per_s": run::round(per_s),
             "log_bytes": status.log_bytes,
+            "written_bytes": written,
         }),
     )?;
     Ok(vec![
@@ -95,6 +100,8 @@ fn in_process(run: &Run, file: GraphFile, graph: &Graph) -> Result<Vec<String>> 
         run::ms(took),
         "-".into(),
         run::count(per_s),
+        run::ms(cpu),
+        run::count(written as f64 / f64::from(1 << 20)),
     ])
 }
 
@@ -240,6 +247,8 @@ fn beside_servers(run: &Run, file: GraphFile, graph: &Graph) -> Result<Vec<Strin
         run::ms(applied),
         run::ms(ended),
         run::count(per_s),
+        "-".into(),
+        "-".into(),
     ])
 }
 

@@ -61,6 +61,15 @@ pub(crate) fn own_cpu_time() -> Duration {
     cpu_time(std::process::id())
 }
 
+/// Bytes that this process has had written to disks so far.
+pub(crate) fn own_written_bytes() -> u64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes:"));
+    line.and_then(|it| it.trim().parse().ok()).unwrap_or(0)
+}
+
 /// What the files below a directory take on the disk, bytes; 0 when there is none.
 pub(crate) fn disk_bytes(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
@@ -91,6 +100,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), vec![1; 10_000]).unwrap();
         assert!(disk_bytes(dir.path()) >= 10_000 || disk_bytes(dir.path()) == 0);
-        let _ = own_cpu_time();
+        let _ = (own_cpu_time(), own_written_bytes());
     }
 }
