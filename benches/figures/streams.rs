@@ -4,7 +4,6 @@
 //! connections, all following one author. The client is this process, on the same cores. Idle time
 //! includes the heartbeats that every stream gets after 15 s of silence.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -13,7 +12,7 @@ use sns_benches::{load, names};
 use sns_proto::v1::timeline_request::Request as Asked;
 use sns_proto::v1::timeline_response::Response as Told;
 use sns_proto::v1::{TimelineOpen, TimelineRequest};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::child;
@@ -33,8 +32,9 @@ pub(crate) struct Options {
     connections: usize,
 }
 
-/// What a stream tells: `None` = it has caught up, else the post that came, and when.
-type Heard = (Option<u64>, Instant);
+/// What a stream tells: `None` = it has caught up, else the post that came, and when; or why it
+/// ended.
+type Heard = Result<(Option<u64>, Instant), String>;
 
 /// How long anything may take here.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -73,7 +73,9 @@ pub(crate) fn run(run: &Run, options: &Options) -> Result<()> {
     let (tell, mut told) = mpsc::channel(streams);
     let begun = Instant::now();
     runtime.block_on(async {
-        open_all(callers.into_iter().flatten().collect(), &Arc::new(tell));
+        for callers in callers {
+            tokio::spawn(open_all(callers, tell.clone()));
+        }
         hear(&mut told, streams, None, &bar).await
     })?;
     let opened = begun.elapsed();
@@ -223,15 +225,28 @@ async fn log_in(
     Ok(callers)
 }
 
-/// Opens streams, each in a task of its own.
-fn open_all(callers: Vec<Caller>, tell: &Arc<mpsc::Sender<Heard>>) {
+/// Opens the streams of one connection, one after the other: a server refuses what comes all at
+/// once. Each is then read by a task of its own.
+async fn open_all(callers: Vec<Caller>, tell: mpsc::Sender<Heard>) {
     for caller in callers {
-        tokio::spawn(watch(caller, Arc::clone(tell)));
+        let (tell, (opened, ready)) = (tell.clone(), oneshot::channel());
+        tokio::spawn(async move {
+            if let Err(why) = watch(caller, &tell, opened).await {
+                // Nobody listens any more when the figure is taken.
+                drop(tell.send(Err(format!("a stream ended: {why}"))).await);
+            }
+        });
+        // Whatever is wrong with it, the next one may be opened.
+        drop(ready.await);
     }
 }
 
-/// One stream, until the server ends it.
-async fn watch(mut caller: Caller, tell: Arc<mpsc::Sender<Heard>>) -> Result<()> {
+/// One stream, until the server ends it; `opened` hears when it has caught up.
+async fn watch(
+    mut caller: Caller,
+    tell: &mpsc::Sender<Heard>,
+    opened: oneshot::Sender<()>,
+) -> Result<()> {
     // Kept: this client could post at any time.
     let (ask, asked) = mpsc::channel(1);
     let open = TimelineOpen {
@@ -244,19 +259,22 @@ async fn watch(mut caller: Caller, tell: Arc<mpsc::Sender<Heard>>) -> Result<()>
     ask.send(request).await?;
     let request = caller.ask(ReceiverStream::new(asked));
     let mut stream = caller.api.timeline(request).await?.into_inner();
-    let mut caught_up = false;
+    let mut opened = Some(opened);
     while let Some(message) = stream.message().await? {
         match message.response {
-            Some(Told::Heartbeat(_)) if !caught_up => {
-                caught_up = true;
-                tell.send((None, Instant::now())).await?;
+            Some(Told::Heartbeat(_)) => {
+                if let Some(opened) = opened.take() {
+                    tell.send(Ok((None, Instant::now()))).await?;
+                    // Who opened it goes on to the next one.
+                    let _ = opened.send(());
+                }
             }
-            Some(Told::Post(post)) => tell.send((Some(post.id), Instant::now())).await?,
+            Some(Told::Post(post)) => tell.send(Ok((Some(post.id), Instant::now()))).await?,
             _ => {}
         }
     }
     drop(ask);
-    Ok(())
+    Err("the server closed it".into())
 }
 
 /// Waits until every stream told this; when each did.
@@ -269,9 +287,8 @@ async fn hear(
     let mut times = Vec::with_capacity(streams);
     let all = async {
         while times.len() < streams {
-            let Some((heard, when)) = told.recv().await else {
-                return Err("all streams ended".into());
-            };
+            let told = told.recv().await.ok_or("all streams ended")?;
+            let (heard, when) = told?;
             if heard == what {
                 times.push(when);
                 bar.inc(1);
