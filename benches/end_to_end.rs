@@ -2,14 +2,15 @@
 //! another replica?
 //!
 //! Two replicas of one directory log in this process, one of them behind the gRPC service on
-//! loopback; one client, one call at a time. The floor of a durable call is the bare `fdatasync`;
-//! that of any call is an empty page.
+//! loopback; one client, one call at a time. The floor of any call is an empty unary one (a health
+//! check over the same connection); that of a durable one is that and a bare `fdatasync`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use sns_benches::{TEXT, fdatasync_p50, note};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use sns_benches::{TEXT, beside, floor, load, note};
 use sns_core::{EventKind, Settings, Sns};
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use sns_proto::v1::{CreatePostRequest, GetHomeTimelineRequest, LoginRequest};
@@ -20,22 +21,25 @@ use sns_server::token::TokenKey;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::service::Routes;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
-/// Serves `sns` on a free port of loopback; gives a client of it.
-async fn serve(sns: Sns, stop: CancellationToken) -> SnsServiceClient<Channel> {
+/// Serves `sns` on a free port of loopback; gives a connection to it.
+async fn serve(sns: Sns, stop: CancellationToken) -> Channel {
     let data = sns.data_dir().expect("a directory").clone();
     let key = TokenKey::new(data.secret().expect("a secret"), data.data_id());
     let (_publish, opened) = tokio::sync::watch::channel(Some(sns));
     let mut routes = Routes::builder();
     routes.add_service(SnsApi::new(Shared::new(opened, key, stop.clone())).into_service());
+    let health = serve::common(&mut routes, "sns.v1.SnsService").await;
+    health.expect("a health service").set(true).await;
     let listen = "127.0.0.1:0".parse().expect("an address");
     let listener = serve::bind("--listen", listen).await.expect("a port");
     let address = serve::address_of(&listener).expect("an address");
     tokio::spawn(serve::serve(listener, routes.routes(), stop));
-    SnsServiceClient::connect(format!("http://{address}"))
-        .await
-        .expect("a connection")
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
+    endpoint.connect().await.expect("a connection")
 }
 
 /// A request with the token.
@@ -46,17 +50,47 @@ fn with<T>(token: &str, message: T) -> Request<T> {
     request
 }
 
+/// Calls again and again, and says what a call takes beside its floor.
+fn bench(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    floor: Option<(&str, Duration)>,
+    mut call: impl FnMut(),
+) -> Duration {
+    let mut times = Vec::new();
+    group.bench_function(name, |b| {
+        b.iter_custom(|iterations| {
+            let begun = Instant::now();
+            for _ in 0..iterations {
+                let start = Instant::now();
+                call();
+                times.push(start.elapsed());
+            }
+            begun.elapsed()
+        });
+    });
+    let p50 = floor::median(times);
+    if let Some((floor, least)) = floor
+        && p50 > Duration::ZERO
+    {
+        beside(&format!("{name}, p50"), p50, floor, least);
+    }
+    p50
+}
+
 fn calls(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a directory");
-    let p50 = fdatasync_p50(dir.path(), 256);
-    note(&format!("bare fdatasync of 256 bytes, p50: {p50:?}"));
+    let sync = floor::fdatasync_p50(dir.path(), 256);
+    note(&format!("bare fdatasync of 256 bytes, p50: {sync:?}"));
     let sns = Sns::builder(dir.path().join("data"))
         .node("one")
         .open()
         .expect("a replica");
     let runtime = Arc::new(tokio::runtime::Runtime::new().expect("a runtime"));
     let stop = CancellationToken::new();
-    let mut client = runtime.block_on(serve(sns.clone(), stop.clone()));
+    let channel = runtime.block_on(serve(sns.clone(), stop.clone()));
+    let mut health = HealthClient::new(channel.clone());
+    let mut client = SnsServiceClient::new(channel);
     let login = |name: &str| LoginRequest {
         username: name.into(),
         ..LoginRequest::default()
@@ -68,32 +102,32 @@ fn calls(c: &mut Criterion) {
         .token;
 
     let mut group = c.benchmark_group("unary_call");
-    group.bench_function("empty_home_page", |b| {
-        b.iter(|| {
-            let request = with(&token, GetHomeTimelineRequest::default());
-            runtime
-                .block_on(client.get_home_timeline(request))
-                .expect("a page")
-        });
+    group.throughput(Throughput::Elements(1));
+    let empty = bench(&mut group, "empty", None, || {
+        let call = health.check(HealthCheckRequest::default());
+        runtime.block_on(call).expect("an answer");
     });
-    group.bench_function("durable_post", |b| {
-        b.iter(|| {
-            let message = CreatePostRequest {
-                text: TEXT.into(),
-                ..CreatePostRequest::default()
-            };
-            runtime
-                .block_on(client.create_post(with(&token, message)))
-                .expect("a post")
-        });
-    });
-    group.bench_function("home_page_of_20", |b| {
-        b.iter(|| {
+    let floor = Some(("an empty unary call", empty));
+    let mut page = |group: &mut _, name: &str, posts: usize| {
+        bench(group, name, floor, || {
             let request = with(&token, GetHomeTimelineRequest::default());
-            runtime
-                .block_on(client.get_home_timeline(request))
-                .expect("a page")
+            let call = client.get_home_timeline(request);
+            let page = runtime.block_on(call).expect("a page").into_inner();
+            assert_eq!(page.posts.len(), posts);
         });
+    };
+    page(&mut group, "empty_home_page", 0);
+    let alice = sns.user("alice").expect("a user");
+    load::posts_in_turns(&sns, &[alice], 40, TEXT, &mut |_| ());
+    page(&mut group, "home_page_of_20", 20);
+    let floor = Some(("an empty unary call and a bare fdatasync", empty + sync));
+    bench(&mut group, "durable_post", floor, || {
+        let message = CreatePostRequest {
+            text: TEXT.into(),
+            ..CreatePostRequest::default()
+        };
+        let call = client.create_post(with(&token, message));
+        runtime.block_on(call).expect("a post");
     });
     group.finish();
     stop.cancel();

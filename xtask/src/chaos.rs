@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use super::say;
+use super::{finish, say};
 
 /// A run.
 struct Campaign {
@@ -133,12 +133,4 @@ fn one(campaign: &Campaign) -> Result<(), String> {
         finish(Command::new(program).args(["needs", SAMPLES]))?;
     }
     Ok(())
-}
-
-fn finish(command: &mut Command) -> Result<(), String> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("{command:?} ended with {status}")),
-        Err(e) => Err(format!("{command:?}: {e}")),
-    }
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, ExitCode};
 
 mod chaos;
+mod figures;
 mod peers;
 
 /// A command line, and what is set in its environment.
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
@@ -95,6 +97,8 @@ fn main() -> ExitCode {
             chaos::usage();
             say("       cargo xtask bench-peers [--quick] [schemes] [--help]");
             say("                            Redis, PostgreSQL and SNS under the same load");
+            say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
+            figures::usage();
             ExitCode::from(2)
         }
     }
@@ -125,6 +129,15 @@ fn deny() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     run(&[(&["deny", "check"], &[])]).map_or_else(|code| code, |()| ExitCode::SUCCESS)
+}
+
+/// Runs it to its end.
+fn finish(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{command:?} ended with {status}")),
+        Err(e) => Err(format!("{command:?}: {e}")),
+    }
 }
 
 #[allow(clippy::print_stderr, reason = "this is a command line")]
