@@ -15,6 +15,10 @@ pub use draw::Draw;
 pub use graph::{Graph, GraphFile};
 pub use load::InFlight;
 
+/// As in the binaries: glibc's allocator is slower where one thread frees what another made.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A text of 100 bytes, the mean of short posts.
 pub const TEXT: &str = "A post of one hundred bytes: long enough to say something, short enough to \
                         be read in one breath...";
