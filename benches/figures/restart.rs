@@ -147,6 +147,15 @@ fn named(place: &str, before: Before) -> String {
     format!("{place}: {before}")
 }
 
+/// Told at once: a rebuild may take minutes, and whoever waits may have seen enough.
+fn heard(place: &str, before: Before, start: &Times) {
+    run::say(&format!(
+        "{}: {}",
+        named(place, before),
+        run::ms(start.p50())
+    ));
+}
+
 /// How often: a rebuild is long and steady.
 fn turns(before: Before, times: u32) -> u32 {
     if before == Before::ViewLost {
@@ -187,6 +196,7 @@ fn in_process(data: &Path, reader: &str, before: Before, times: u32) -> Result<L
         bar.inc(1);
     }
     bar.finish_and_clear();
+    heard("in process", before, &opened);
     Ok(Line {
         how: named("in process", before),
         start: opened,
@@ -219,6 +229,7 @@ fn as_process(data: &Path, reader: &str, before: Before, times: u32) -> Result<L
     }
     node.stop()?;
     bar.finish_and_clear();
+    heard("sns-server", before, &started);
     Ok(Line {
         how: named("sns-server", before),
         start: started,

@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(log.label(-2.0), "0.01");
 
         let linear = axis(Scale::Linear);
-        let (range, places) = linear.range(vec![3.0, 17_300.0], Room::Legend);
+        let (range, places) = linear.range(vec![3.0, 17_300.0], Room::Little);
         assert!(range.end >= 17_300.0 && places.len() <= 12);
         assert_eq!(linear.label(places[1]), "2,000");
         assert_eq!(linear.label(0.0), "0");
