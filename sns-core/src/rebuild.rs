@@ -149,7 +149,9 @@ impl ViewFiles {
     fn open_checked(&self, log: &dyn Log, check: bool) -> Result<View> {
         let mut options = self.0.options.clone();
         options.check |= check;
-        let existed = self.view_dir().exists();
+        if !self.view_dir().exists() {
+            return self.rebuild(log);
+        }
         let found = View::open(&self.view_dir(), log.id(), &options)
             .map_err(Unfit::from)
             .and_then(|view| Self::fits(view, log));
@@ -157,9 +159,7 @@ impl ViewFiles {
             Ok(view) => Ok(view),
             Err(Unfit::Refused(error)) => Err(error),
             Err(Unfit::Useless(why)) => {
-                if existed {
-                    tracing::warn!(why, "the view is rebuilt from a snapshot and the log");
-                }
+                tracing::warn!(why, "the view is rebuilt from a snapshot and the log");
                 self.rebuild(log)
             }
         }

@@ -415,6 +415,11 @@ impl View {
         Ok(found)
     }
 
+    /// Whether entries wait to be applied.
+    pub(crate) fn behind(&self, behind: bool) {
+        self.writer.behind(behind);
+    }
+
     /// Fails when the view was found to be of no use; delete and rebuild it.
     ///
     /// # Errors

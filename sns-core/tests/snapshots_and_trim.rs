@@ -91,6 +91,26 @@ fn a_view_that_is_lost_after_a_trim_comes_back_from_the_newest_snapshot() {
 }
 
 #[test]
+fn a_view_that_is_missing_comes_from_a_snapshot_though_the_whole_log_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let sns = builder(dir.path(), "a").open().unwrap();
+    write_some(&sns, 0);
+    // One entry each.
+    for _ in 0..20 {
+        let user = name("writer");
+        sns.post(&user, "a line of its own").wait().unwrap();
+    }
+    sns.create_snapshot().unwrap();
+    let (digest, applied) = (sns.status().digest, sns.applied().index());
+    sns.close();
+    assert!(dir.path().join("log/00000000000000000001.seg").exists());
+    let sns = builder(dir.path(), "new").open().unwrap();
+    assert_eq!(sns.status().digest, digest);
+    let read = sns.progress().applied_entries;
+    assert!(read < applied / 2, "{read} of {applied} entries were read");
+}
+
+#[test]
 fn when_the_newest_snapshot_is_damaged_the_older_one_serves() {
     let dir = tempfile::tempdir().unwrap();
     let (digest, posts) = trimmed(dir.path());

@@ -14,6 +14,8 @@ use crate::view;
 const READ_BYTES: usize = 1024 * 1024;
 /// A wait for the log is cut into pieces of this length, to look whether to stop.
 const WAIT: Duration = Duration::from_millis(500);
+/// Entries that may wait while the applier still counts as being at the tail.
+const BEHIND: u64 = 1;
 /// Between two attempts when the log cannot be read.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -68,6 +70,7 @@ fn round(replica: &Replica) -> Result<(), Trouble> {
     set_phase(replica, ApplyPhase::Idle);
     // Until there is more than what is applied: an idle replica sleeps.
     let tail = replica.log.wait(next, WAIT).map_err(of_log)?;
+    view.behind(tail > next + BEHIND);
     if tail <= next {
         if tail < next {
             return Err(Trouble::Fatal(ran_ahead(standing.index, tail)));

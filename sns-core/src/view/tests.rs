@@ -414,6 +414,28 @@ fn refusals_move_what_sled_is_complete_up_to() {
 }
 
 #[test]
+fn while_entries_wait_to_be_applied_only_full_batches_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        scrub_rest: 1,
+        ..options()
+    };
+    let view = View::open(dir.path(), LOG, &options).unwrap();
+    let log = random_log(&mut Draw(3), 3, 12);
+    view.behind(true);
+    apply_from(&view, &log);
+    // The writer looked more often than it takes for a batch to be due.
+    let rounds = view.writer.scrubs() + 20;
+    wait_until("twenty looks", || view.writer.scrubs() >= rounds);
+    assert_eq!(view.store.meta().unwrap(), None);
+    view.behind(false);
+    wait_until("the batch", || {
+        let stored = view.store.meta().unwrap();
+        stored.is_some_and(|meta| meta.applied == view.standing().applied)
+    });
+}
+
+#[test]
 fn a_view_that_was_closed_just_now_is_opened_again_and_not_taken_for_a_bad_one() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..60 {

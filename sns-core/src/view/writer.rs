@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,10 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Between two steps of the scrub, so that it takes little of the disk and of a core.
 const SCRUB_PAUSE: Duration = Duration::from_millis(20);
 
+/// A third of the processor time of another thread, when both want a core.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 5;
+
 /// Work on sled while it stands still.
 type Job = Box<dyn FnOnce(&Store, &Meta, &dyn Fn() -> bool) + Send>;
 
@@ -39,6 +44,8 @@ struct Shared {
     changed: Condvar,
     /// Past so many queued bytes the applier waits.
     most: usize,
+    /// The applier has more to do than it has done: see [`Writer::behind`].
+    behind: AtomicBool,
 }
 
 #[derive(Default)]
@@ -78,6 +85,7 @@ impl Writer {
             queue,
             changed: Condvar::new(),
             most,
+            behind: AtomicBool::new(false),
         });
         let run = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -96,6 +104,12 @@ impl Writer {
         queue.bytes += batch.bytes;
         queue.batches.push_back(batch);
         self.shared.changed.notify_all();
+    }
+
+    /// Whether entries wait to be applied. As long as they do, only full batches are written: an
+    /// import or a rebuild would write the same lists again and again, and be the slower for it.
+    pub(crate) fn behind(&self, behind: bool) {
+        self.shared.behind.store(behind, Ordering::Relaxed);
     }
 
     /// Whether someone waits for sled to stand at the end of an entry.
@@ -197,9 +211,23 @@ impl Queue {
     }
 }
 
+/// Whoever serves a caller goes first: sled has time, and takes a whole core when it is fed.
+#[cfg(target_os = "linux")]
+fn yield_to_others() {
+    // Of the calling thread alone, on Linux. Without it things are slower, and no less right.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the view writer keeps its priority");
+    }
+}
+
+/// Elsewhere it would be that of the whole process.
+#[cfg(not(target_os = "linux"))]
+fn yield_to_others() {}
+
 impl Shared {
     /// The thread. However it ends, nobody waits for it in vain.
     fn run(&self, at: Meta, scrub: Scrub) {
+        yield_to_others();
         let ran = catch_unwind(AssertUnwindSafe(|| self.write_all(at, scrub)));
         let done = ran.unwrap_or_else(|_| Err(Error::Damaged("the view writer panicked".into())));
         let job = {
@@ -286,7 +314,8 @@ impl Shared {
             };
             // Nothing is queued: seal what has changed, so that sled is never far behind. Sealed
             // and queued while the memory is held, or a batch of the applier could overtake it.
-            if stop || job || pace.is_due(&self.memory) {
+            let behind = self.behind.load(Ordering::Relaxed);
+            if stop || job || (!behind && pace.is_due(&self.memory)) {
                 let mut memory = self.memory.write();
                 if memory.has_changes() {
                     let batch = memory.seal();
