@@ -49,15 +49,14 @@ impl Common {
     /// Reads once the state asked for is reached.
     fn read<T>(&self, read: impl Fn(&Memory) -> Result<T, ReadError>) -> Result<T> {
         let replica = self.sns.replica();
+        let began = Instant::now();
         let mut left = limits::WAIT;
-        let mut began = None;
         loop {
             replica.reach_blocking(self.at_least, self.linearizable, left)?;
             // It may have stopped serving in between, for a new view in place of a damaged one.
             if let Some(found) = replica.try_read(&read)? {
                 return Ok(found);
             }
-            let began = began.get_or_insert_with(Instant::now);
             left = limits::WAIT.saturating_sub(began.elapsed());
         }
     }

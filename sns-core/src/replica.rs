@@ -219,8 +219,12 @@ impl Replica {
         at_least: Seq,
         read: impl FnOnce(&Memory) -> Result<T, ReadError>,
     ) -> Result<Option<T>> {
+        // In this order, as `try_read`: what was reached, the view reached or its successor.
+        if !self.has_reached(at_least) {
+            return Ok(None);
+        }
         let view = self.view();
-        if !self.check_serving()? || !self.has_reached(at_least) {
+        if !self.check_serving()? {
             return Ok(None);
         }
         view.read_now(read)

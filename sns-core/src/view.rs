@@ -21,6 +21,7 @@ mod writer;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -42,6 +43,9 @@ use crate::seq::Seq;
 const APPLY_CHUNK: usize = 64;
 /// Attempts of a read to fetch what it misses without holding on to the memory.
 const LOAD_TRIES: usize = 8;
+
+/// How long a read that must not wait waits for the memory: chunks of commands are applied in less.
+const NOW: Duration = Duration::from_millis(1);
 
 /// See [`Options::check_bytes`].
 const CHECK_BYTES: u64 = 32 * 1024 * 1024;
@@ -356,7 +360,8 @@ impl View {
         })
     }
 
-    /// Runs `read` over memory; `None` = it misses something that sled has.
+    /// Runs `read` over memory; `None` = it misses something that sled has, or the memory is not to be
+    /// had at once.
     ///
     /// # Errors
     /// What `read` refused.
@@ -364,7 +369,11 @@ impl View {
         &self,
         read: impl FnOnce(&Memory) -> Result<T, ReadError>,
     ) -> Result<Option<T>, CoreError> {
-        match read(&self.memory.read()) {
+        // The applier and the writer hold it for long now and then.
+        let Some(memory) = self.memory.try_read_for(NOW) else {
+            return Ok(None);
+        };
+        match read(&memory) {
             Ok(found) => Ok(Some(found)),
             Err(ReadError::Refused(error)) => Err(error),
             Err(ReadError::Miss(_)) => Ok(None),

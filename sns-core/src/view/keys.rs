@@ -63,7 +63,8 @@ impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let numbers = u64::from(self.a) << 32 | u64::from(self.b);
         let kind = u64::from(self.family as u8) << 8 | u64::from(self.side);
-        state.write_u64(numbers ^ kind << 32);
+        // Spread, so that the values of one user and those of its neighbours stay apart.
+        state.write_u64(numbers ^ kind.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     }
 }
 

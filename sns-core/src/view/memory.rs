@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use indexmap::IndexMap;
-use rustc_hash::{FxBuildHasher, FxHashMap};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxSeededState};
 
 use super::keys::follow::Side;
 use super::keys::meta::Meta;
@@ -23,6 +23,8 @@ use crate::user::Username;
 
 /// Bytes that a slot takes beside its value.
 const SLOT_BYTES: usize = 96;
+/// Bytes of a name in the table of names, about.
+const NAME_BYTES: usize = size_of::<(Username, UserNo)>() + 1;
 /// Slots that an eviction looks at before it takes the oldest of them.
 const SAMPLES: usize = 8;
 /// Counters that tell a loader that what it read from sled may be out of date.
@@ -61,8 +63,9 @@ pub(crate) struct Memory {
     bytes: usize,
     budget: usize,
     /// The numbers of all users whose place in the list of users was in memory at some time: a user
-    /// never goes, nor changes its number.
-    names: FxHashMap<Username, UserNo>,
+    /// never goes, nor changes its number. Users choose their names, so it is seeded; at most a quarter
+    /// of the budget, then the list is asked.
+    names: HashMap<Username, UserNo, FxSeededState>,
     /// By number of the author: the newest post, for merges, which look at all followees and open a
     /// few. Never evicted, 8 bytes a user.
     newest: Vec<Seq>,
@@ -107,7 +110,7 @@ impl Memory {
             written: 0,
             bytes: 0,
             budget,
-            names: HashMap::default(),
+            names: HashMap::with_hasher(FxSeededState::with_seed(rand::random::<u32>() as usize)),
             newest: Vec::new(),
             tick: AtomicU32::new(0),
             evictions: vec![0; EVICTION_BUCKETS].into(),
@@ -115,9 +118,9 @@ impl Memory {
         }
     }
 
-    /// Bytes that the values take, about.
+    /// Bytes that the values and the columns take, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.names.capacity() * NAME_BYTES + self.newest.capacity() * size_of::<Seq>()
     }
 
     /// The value of `key`; `None` = there is none.
@@ -199,8 +202,12 @@ impl Memory {
             Value::EdgeChunk(chunk) if key.side == Side::All as u8 => &chunk.edges,
             _ => return,
         };
-        self.names
-            .extend(edges.iter().map(|edge| (edge.name, edge.no)));
+        for edge in edges {
+            if self.names.len() * NAME_BYTES >= self.budget / 4 {
+                break;
+            }
+            self.names.insert(edge.name, edge.no);
+        }
     }
 
     /// The value of `key`, to change it; `None` = there is none.
@@ -270,7 +277,9 @@ impl Memory {
 
     /// Keeps the number of a user.
     pub(crate) fn name(&mut self, name: Username, no: UserNo) {
-        self.names.insert(name, no);
+        if self.names.len() * NAME_BYTES < self.budget / 4 {
+            self.names.insert(name, no);
+        }
     }
 
     /// Whether anything was applied since the last batch was sealed; refusals count, or a log of
@@ -319,7 +328,7 @@ impl Memory {
     /// Brings the memory back into its budget, as far as what is unwritten lets it.
     pub(crate) fn evict(&mut self) {
         let mut fruitless = 0;
-        while self.bytes > self.budget && fruitless < 4 {
+        while self.bytes() > self.budget && fruitless < 4 && !self.slots.is_empty() {
             let now = self.tick.load(Ordering::Relaxed);
             let mut oldest: Option<(u32, usize)> = None;
             for _ in 0..SAMPLES {

@@ -147,7 +147,7 @@ impl Store {
             )));
         }
         if at == redo.base {
-            self.write_pairs(redo.pairs)?;
+            self.write_pairs(redo.pairs, &mut || {})?;
         }
         self.flush()?;
         redo::remove(&self.dir)
@@ -208,8 +208,14 @@ impl Store {
     }
 
     /// Writes a batch and where the view then stands; a process that dies meanwhile has written all
-    /// of it or nothing. `base` = where sled stands now.
-    pub(crate) fn write(&self, batch: &Batch, base: Seq) -> Result<(), Error> {
+    /// of it or nothing. `base` = where sled stands now; `piece` is called for every piece of it that
+    /// sled has.
+    pub(crate) fn write(
+        &self,
+        batch: &Batch,
+        base: Seq,
+        piece: &mut dyn FnMut(),
+    ) -> Result<(), Error> {
         let mut pairs = Vec::with_capacity(batch.values.len() + 1);
         for (key, value) in &batch.values {
             pairs.push((key.to_bytes(), value.encode(*key)?));
@@ -221,7 +227,7 @@ impl Store {
             pairs.push((meta::KEY, Some(codec::encode(meta::KEY, &batch.meta)?)));
         }
         if pairs.len() <= BATCH_KEYS && batch.bytes <= BATCH_BYTES {
-            return self.write_pairs(pairs);
+            return self.write_pairs(pairs, piece);
         }
         // sled keeps some of its last writes in the process: the file must lead on from what a kill
         // leaves behind.
@@ -233,7 +239,7 @@ impl Store {
         };
         redo::write(&self.dir, &redo)?;
         self.look()?;
-        self.write_pairs(redo.pairs)?;
+        self.write_pairs(redo.pairs, piece)?;
         self.flush()?;
         redo::remove(&self.dir)?;
         self.look()
@@ -256,13 +262,14 @@ impl Store {
     }
 
     /// Writes pairs in order, in batches that are small enough for sled.
-    fn write_pairs(&self, pairs: Vec<redo::Pair>) -> Result<(), Error> {
+    fn write_pairs(&self, pairs: Vec<redo::Pair>, piece: &mut dyn FnMut()) -> Result<(), Error> {
         let (mut changes, mut keys, mut bytes) = (sled::Batch::default(), 0, 0);
         for (key, value) in pairs {
             let size = value.as_ref().map_or(0, Vec::len);
             if keys == BATCH_KEYS || (keys > 0 && bytes + size > BATCH_BYTES) {
                 let full = std::mem::take(&mut changes);
                 self.with(|db| Ok(db.apply_batch(full)?))?;
+                piece();
                 self.look()?;
                 (keys, bytes) = (0, 0);
             }

@@ -168,7 +168,7 @@ fn killed_after(dir: &Path, log: &[Entry], batches: usize) -> bool {
             meta.entry_done = usize::from(slot) + 1 == entry.commands.len();
             if slot % 100 == 99 {
                 let base = store.meta().unwrap().map_or(Seq::ZERO, |meta| meta.applied);
-                store.write(&memory.seal(), base).unwrap();
+                store.write(&memory.seal(), base, &mut || {}).unwrap();
                 written += 1;
                 if written == batches {
                     let within = !memory.meta.entry_done;

@@ -16,17 +16,13 @@ use super::keys::meta::Meta;
 use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
 use super::{Error, Store};
-use crate::limits::{WRITE_PACE, WRITE_PACE_BUSY};
+use crate::limits::{BATCH_KEYS, WRITE_PACE, WRITE_PACE_BEHIND, WRITE_PACE_BUSY};
 use crate::seq::Seq;
 
 /// Between two looks whether a full disk has room again.
 const RETRY: Duration = Duration::from_millis(250);
 /// Between two steps of the scrub, so that it takes little of the disk and of a core.
 const SCRUB_PAUSE: Duration = Duration::from_millis(20);
-
-/// A third of the processor time of another thread, when both want a core.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 5;
 
 /// Work on sled while it stands still.
 type Job = Box<dyn FnOnce(&Store, &Meta, &dyn Fn() -> bool) + Send>;
@@ -106,8 +102,9 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
-    /// Whether entries wait to be applied. As long as they do, only full batches are written: an
-    /// import or a rebuild would write the same lists again and again, and be the slower for it.
+    /// Whether entries wait to be applied. As long as they do, hardly any but full batches are
+    /// written: an import or a rebuild would write the same lists again and again, and be the slower
+    /// for it.
     pub(crate) fn behind(&self, behind: bool) {
         self.shared.behind.store(behind, Ordering::Relaxed);
     }
@@ -197,10 +194,14 @@ struct Pace {
 }
 
 impl Pace {
-    fn is_due(&mut self, memory: &RwLock<Memory>) -> bool {
+    fn is_due(&mut self, memory: &RwLock<Memory>, behind: bool) -> bool {
         let applied = memory.read().meta.applied;
         let busy = std::mem::replace(&mut self.seen, applied) != applied;
-        let pace = if busy { WRITE_PACE_BUSY } else { WRITE_PACE };
+        let pace = match (behind, busy) {
+            (true, _) => WRITE_PACE_BEHIND,
+            (false, true) => WRITE_PACE_BUSY,
+            (false, false) => WRITE_PACE,
+        };
         self.last.is_none_or(|last| last.elapsed() >= pace)
     }
 }
@@ -211,23 +212,9 @@ impl Queue {
     }
 }
 
-/// Whoever serves a caller goes first: sled has time, and takes a whole core when it is fed.
-#[cfg(target_os = "linux")]
-fn yield_to_others() {
-    // Of the calling thread alone, on Linux. Without it things are slower, and no less right.
-    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-        tracing::debug!(%error, "the view writer keeps its priority");
-    }
-}
-
-/// Elsewhere it would be that of the whole process.
-#[cfg(not(target_os = "linux"))]
-fn yield_to_others() {}
-
 impl Shared {
     /// The thread. However it ends, nobody waits for it in vain.
     fn run(&self, at: Meta, scrub: Scrub) {
-        yield_to_others();
         let ran = catch_unwind(AssertUnwindSafe(|| self.write_all(at, scrub)));
         let done = ran.unwrap_or_else(|_| Err(Error::Damaged("the view writer panicked".into())));
         let job = {
@@ -252,13 +239,10 @@ impl Shared {
                 return Ok(());
             };
             pace.last = Some(Instant::now());
-            let bytes = batch.bytes;
             scrub.before_write(&self.store, &batch);
             self.write(&batch, at.applied)?;
             self.memory.write().written(batch.number);
             at = batch.meta;
-            self.queue.lock().bytes -= bytes;
-            self.changed.notify_all();
         }
     }
 
@@ -298,7 +282,20 @@ impl Shared {
             self.changed.wait_for(&mut queue, RETRY);
         }
         self.queue.lock().stuck = None;
-        self.store.write(batch, base)
+        // Room is given back piece by piece: the applier, which may wait for it, goes on sooner.
+        let (mut left, pieces) = (batch.bytes, batch.values.len().div_ceil(BATCH_KEYS).max(1));
+        let written = self.store.write(batch, base, &mut || {
+            let piece = left.min(batch.bytes / pieces);
+            left -= piece;
+            self.give_back(piece);
+        });
+        self.give_back(left);
+        written
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.queue.lock().bytes -= bytes;
+        self.changed.notify_all();
     }
 
     /// The next batch; while there is none, scrubs a little. `None` = stop.
@@ -315,7 +312,7 @@ impl Shared {
             // Nothing is queued: seal what has changed, so that sled is never far behind. Sealed
             // and queued while the memory is held, or a batch of the applier could overtake it.
             let behind = self.behind.load(Ordering::Relaxed);
-            if stop || job || (!behind && pace.is_due(&self.memory)) {
+            if stop || job || pace.is_due(&self.memory, behind) {
                 let mut memory = self.memory.write();
                 if memory.has_changes() {
                     let batch = memory.seal();

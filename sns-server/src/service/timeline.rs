@@ -123,8 +123,10 @@ where
         let shutdown = self.shared.shutdown().clone();
         if self.live.is_none() {
             let opened = tokio::select! {
-                opened = self.open() => opened?,
+                // First: a stream that opens fast must not slip past a stop.
+                biased;
                 () = shutdown.cancelled() => return Err(stopping()),
+                opened = self.open() => opened?,
             };
             self.live = Some(opened);
         }
