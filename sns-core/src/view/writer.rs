@@ -185,10 +185,9 @@ impl Drop for Writer {
 }
 
 /// When the next batch is due if nobody asks for it.
-#[derive(Default)]
 struct Pace {
-    /// When the last one was begun.
-    last: Option<Instant>,
+    /// When the last one was begun, or the thread.
+    last: Instant,
     /// What was applied at the last look.
     seen: Seq,
 }
@@ -202,7 +201,7 @@ impl Pace {
             (false, true) => WRITE_PACE_BUSY,
             (false, false) => WRITE_PACE,
         };
-        self.last.is_none_or(|last| last.elapsed() >= pace)
+        self.last.elapsed() >= pace
     }
 }
 
@@ -232,13 +231,16 @@ impl Shared {
     }
 
     fn write_all(&self, mut at: Meta, mut scrub: Scrub) -> Result<(), Error> {
-        let mut pace = Pace::default();
+        let mut pace = Pace {
+            last: Instant::now(),
+            seen: at.applied,
+        };
         loop {
             self.do_job(&at);
             let Some(batch) = self.next(&mut scrub, &at, &mut pace)? else {
                 return Ok(());
             };
-            pace.last = Some(Instant::now());
+            pace.last = Instant::now();
             scrub.before_write(&self.store, &batch);
             self.write(&batch, at.applied)?;
             self.memory.write().written(batch.number);
