@@ -151,8 +151,9 @@ fn open(builder: SnsBuilder, what: &str) -> Sns {
     sns
 }
 
-/// Many users who follow, unfollow, post and delete, so that much is written in one go.
-fn crowd(sns: &Sns) {
+/// Many users who follow, unfollow, post and delete, so that much is written in one go; after each
+/// round, waits until `steps` says that the view is written.
+fn crowd(sns: &Sns, steps: &AtomicUsize) {
     let users: Vec<Username> = (0..USERS).map(|n| name(&format!("user{n}"))).collect();
     let made: Vec<_> = users.iter().map(|user| sns.create_user(user)).collect();
     for made in made {
@@ -181,6 +182,11 @@ fn crowd(sns: &Sns) {
                 sns.delete(&post.author, post.id).wait().unwrap();
             }
         }
+        let before = steps.load(Ordering::SeqCst);
+        sns.post(&users[0], "the end of a round").wait().unwrap();
+        wait_until("the view is written", || {
+            steps.load(Ordering::SeqCst) > before
+        });
     }
 }
 
@@ -210,7 +216,7 @@ impl Killed {
             })
             .open()
             .unwrap();
-        crowd(&sns);
+        crowd(&sns, &kills);
         let digest = sns.status().digest;
         sns.close();
         drop(sns);
