@@ -41,6 +41,8 @@ struct Inner {
 enum Unfit {
     /// It is of no use, but comes back from the log.
     Useless(String),
+    /// The same, as far as can be told: the system would not let it be read, which may pass.
+    Unreadable(String),
     /// The log lost what the view holds, or cannot be asked.
     Refused(Error),
 }
@@ -49,6 +51,7 @@ impl From<view::Error> for Unfit {
     fn from(error: view::Error) -> Self {
         match error {
             view::Error::Full(_) => Self::Refused(error.into()),
+            view::Error::Io(_) => Self::Unreadable(error.to_string()),
             error => Self::Useless(error.to_string()),
         }
     }
@@ -158,7 +161,7 @@ impl ViewFiles {
         match found {
             Ok(view) => Ok(view),
             Err(Unfit::Refused(error)) => Err(error),
-            Err(Unfit::Useless(why)) => {
+            Err(Unfit::Useless(why) | Unfit::Unreadable(why)) => {
                 tracing::warn!(why, "the view is rebuilt from a snapshot and the log");
                 self.rebuild(log)
             }
@@ -233,18 +236,35 @@ impl ViewFiles {
         self.discard()?;
         let head = log.head()?;
         let tail = log.tail()?;
-        for snapshot in self.snapshots() {
-            if snapshot.index + 1 < head || snapshot.index >= tail {
-                continue;
-            }
-            match self.load(&snapshot, log) {
+        // With no descriptor left, say, nothing is found either: that is no reason to give up for good.
+        let mut unreadable = None;
+        for listed in self.list_snapshots()? {
+            let loaded = match listed {
+                Ok(snapshot) if snapshot.index + 1 < head || snapshot.index >= tail => continue,
+                Ok(snapshot) => self.load(&snapshot, log),
+                Err(error) => Err(error.into()),
+            };
+            match loaded {
                 Ok(view) => return Ok(view),
                 Err(Unfit::Refused(error)) => return Err(error),
                 Err(Unfit::Useless(why)) => {
-                    tracing::warn!(why, path = %snapshot.path.display(), "a snapshot is of no use");
+                    tracing::warn!(why, "a snapshot is of no use");
                     self.discard()?;
                 }
+                Err(Unfit::Unreadable(why)) => {
+                    tracing::warn!(why, "a snapshot cannot be read");
+                    self.discard()?;
+                    unreadable.get_or_insert(why);
+                }
             }
+        }
+        if head > 1
+            && let Some(why) = unreadable
+        {
+            return Err(Error::new(
+                Reason::LogUnavailable,
+                format!("the view cannot come back as long as no snapshot can be read: {why}"),
+            ));
         }
         if head > 1 {
             return Err(Error::new(
@@ -266,14 +286,17 @@ impl ViewFiles {
 
     /// Snapshots with a good header, newest first.
     pub(crate) fn snapshots(&self) -> Vec<SnapshotInfo> {
-        let Some(dir) = &self.0.snapshots else {
-            return Vec::new();
+        let listed = self.list_snapshots().unwrap_or_default();
+        listed.into_iter().filter_map(Result::ok).collect()
+    }
+
+    /// All snapshots, newest first, and what is wrong with some.
+    fn list_snapshots(&self) -> Result<Vec<Result<SnapshotInfo, view::Error>>> {
+        let Some(dir) = self.0.snapshots.as_ref().filter(|dir| dir.exists()) else {
+            return Ok(Vec::new());
         };
-        let listed = snapshot::list(dir).unwrap_or_default();
-        listed
-            .into_iter()
-            .filter_map(|(_, info)| info.ok())
-            .collect()
+        let listed = snapshot::list(dir)?;
+        Ok(listed.into_iter().map(|(_, info)| info).collect())
     }
 
     /// Moves the view out of the way and deletes it.
