@@ -55,9 +55,8 @@ pub const BATCH_BYTES: usize = 256 * 1024;
 /// value is written once, however often it changed meanwhile: while much is applied, what piles up
 /// here is what sled is spared.
 pub const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// The most of it: sealing it stops readers for tens of ms, and while it is written a replica that is
-/// flooded waits, which must not look as if it hung.
-pub const WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The most of it: sealing it stops readers for tens of ms.
+pub const WINDOW_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Between two batches of the view writer while nothing is applied.
 pub const WRITE_PACE: Duration = Duration::from_millis(200);
 /// Between two batches while something is: what changes again meanwhile is written once, and a kill

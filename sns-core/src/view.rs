@@ -252,7 +252,8 @@ impl View {
         crc: u32,
         entry: &Entry,
     ) -> Result<(Vec<Applied>, Vec<Change>), Error> {
-        self.writer.wait_for_room()?;
+        let filling = self.memory.read().changed_bytes();
+        self.writer.wait_for_room(filling)?;
         let mut changes = Vec::new();
         let outcomes = self
             .apply_commands(index, crc, entry, &mut changes)

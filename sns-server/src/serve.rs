@@ -1,6 +1,8 @@
 //! What every gRPC server of ours has in common: the listener, the bounds of a connection, health
 //! and reflection.
 
+mod gather;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use self::gather::Gather;
 use crate::failure::{Failure, Result};
 
 /// How often an idle connection is asked whether it is still there, and how long it may take to
@@ -75,14 +78,14 @@ pub fn builder() -> Server {
 /// one, where tonic's own would end the server.
 pub fn incoming(
     listener: TcpListener,
-) -> impl Stream<Item = std::io::Result<TcpStream>> + Send + 'static {
+) -> impl Stream<Item = std::io::Result<Gather<TcpStream>>> + Send + 'static {
     stream::unfold(listener, |listener| async move {
         loop {
             match listener.accept().await {
                 Ok((connection, _)) => {
                     // Answers are small and awaited; a failure only makes them slower.
                     let _ = connection.set_nodelay(true);
-                    return Some((Ok(connection), listener));
+                    return Some((Ok(Gather::new(connection)), listener));
                 }
                 Err(e) => {
                     tracing::warn!(error = %e, "cannot take a connection");

@@ -245,6 +245,11 @@ impl Memory {
         self.changed_bytes += bytes;
     }
 
+    /// Bytes of the batch that is being filled, about.
+    pub(crate) fn changed_bytes(&self) -> usize {
+        self.changed_bytes
+    }
+
     /// Whether the batch that is being filled should be sealed.
     pub(crate) fn batch_is_full(&self) -> bool {
         self.changed_bytes >= self.window()

@@ -24,6 +24,12 @@ const RETRY: Duration = Duration::from_millis(250);
 /// Between two steps of the scrub, so that it takes little of the disk and of a core.
 const SCRUB_PAUSE: Duration = Duration::from_millis(20);
 
+/// Between two pieces of a batch for which nobody waits the writer rests so many times as long as the
+/// piece took: it shares the cores with those who answer calls, and has until the next batch is due.
+const REST: u32 = 2;
+/// The longest of these rests.
+const REST_MAX: Duration = Duration::from_millis(20);
+
 /// Work on sled while it stands still.
 type Job = Box<dyn FnOnce(&Store, &Meta, &dyn Fn() -> bool) + Send>;
 
@@ -38,7 +44,7 @@ struct Shared {
     store: Store,
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Past so many queued bytes the applier waits.
+    /// Past so many unwritten bytes the applier waits.
     most: usize,
     /// The applier has more to do than it has done: see [`Writer::behind`].
     behind: AtomicBool,
@@ -114,13 +120,16 @@ impl Writer {
         self.shared.queue.lock().job.is_some()
     }
 
-    /// Waits until what is unwritten is within its bound.
+    /// Waits until what is unwritten is within its bound; `filling` = bytes of it in the batch that is
+    /// not sealed yet. They count, so that a flooded replica goes on step by step with the writer, and
+    /// never stands still for as long as a whole batch takes, as if it hung.
     ///
     /// # Errors
     /// Sled cannot be written any more.
-    pub(crate) fn wait_for_room(&self) -> Result<(), Error> {
+    pub(crate) fn wait_for_room(&self, filling: usize) -> Result<(), Error> {
         let mut queue = self.shared.queue.lock();
-        while queue.bytes > self.shared.most && queue.failed.is_none() && !queue.stop {
+        let full = |queue: &Queue| queue.bytes > 0 && queue.bytes + filling > self.shared.most;
+        while full(&queue) && queue.failed.is_none() && !queue.stop {
             self.shared.changed.wait(&mut queue);
         }
         queue.outcome()
@@ -286,13 +295,28 @@ impl Shared {
         self.queue.lock().stuck = None;
         // Room is given back piece by piece: the applier, which may wait for it, goes on sooner.
         let (mut left, pieces) = (batch.bytes, batch.values.len().div_ceil(BATCH_KEYS).max(1));
+        let mut began = Instant::now();
         let written = self.store.write(batch, base, &mut || {
             let piece = left.min(batch.bytes / pieces);
             left -= piece;
             self.give_back(piece);
+            self.rest(began.elapsed());
+            began = Instant::now();
         });
         self.give_back(left);
         written
+    }
+
+    /// Leaves the cores to others after a piece that `took` so long, unless somebody waits.
+    fn rest(&self, took: Duration) {
+        if self.behind.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut queue = self.queue.lock();
+        if queue.batches.is_empty() && queue.job.is_none() && !queue.stop {
+            let rest = (took * REST).min(REST_MAX);
+            self.changed.wait_for(&mut queue, rest);
+        }
     }
 
     fn give_back(&self, bytes: usize) {
