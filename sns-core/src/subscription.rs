@@ -300,9 +300,9 @@ impl Subscription {
                 let reader = self.reader;
                 let told = post.id <= self.backlog_end
                     || self.replica.read(|memory| {
-                        let own = pages::user_no(memory, &post.author)? == reader;
-                        let follow = pages::follow_seq(memory, reader, &post.author)?;
-                        Ok(own || follow.is_some_and(|seq| seq < post.id))
+                        let author = pages::user_no(memory, &post.author)?;
+                        let follow = pages::follow_seq(memory, reader, &post.author, author)?;
+                        Ok(author == reader || follow.is_some_and(|seq| seq < post.id))
                     })?;
                 Ok(told.then_some(Event {
                     seq: post.id,

@@ -4,14 +4,15 @@
 pub(crate) mod apply;
 mod codec;
 mod digest;
-mod edges;
 mod keys;
+mod lists;
 pub(crate) mod memory;
 pub(crate) mod pages;
 mod posts;
 mod redo;
 mod scrub;
 pub(crate) mod seams;
+mod slots;
 pub(crate) mod snapshot;
 mod store;
 #[cfg(test)]

@@ -7,14 +7,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::keys::deletion::{self, Deletion, Deletions};
-use super::keys::follow::Edge;
+use super::keys::list::{Edge, Named};
 use super::keys::post::BlockPost;
 use super::keys::request::{self, Request, Requests};
 use super::keys::user::{self, UserRecord};
 use super::keys::{Key, Stored, UserNo, Value};
 use super::memory::{Memory, Miss};
 use super::seams::lacks;
-use super::{Error, Store, digest, edges, posts};
+use super::{Error, Store, digest, lists, posts};
 use crate::command::{Command, Intent};
 use crate::error::Reason;
 use crate::limits;
@@ -155,7 +155,7 @@ impl Apply<'_> {
         let outcome = match (intent, user_no) {
             (Intent::CreateUser { .. }, Some(_)) => Ok(Outcome::User { created: false }),
             (Intent::CreateUser { user }, None) => {
-                self.create_user(seq, *user);
+                self.create_user(*user);
                 Ok(Outcome::User { created: true })
             }
             (Intent::Follow { user, followee }, Some(no)) => {
@@ -170,7 +170,7 @@ impl Apply<'_> {
         Ok(outcome.unwrap_or_else(Outcome::refused))
     }
 
-    fn create_user(&mut self, seq: Seq, name: Username) {
+    fn create_user(&mut self, name: Username) {
         let meta = &mut self.memory.meta;
         meta.users = meta.users.checked_add(1).expect("fewer than 2^32 users");
         let (no, users, created_at_ms) = (UserNo(meta.users), meta.users, meta.log_time_ms);
@@ -185,12 +185,8 @@ impl Apply<'_> {
         };
         self.memory.put(user::key(no), record);
         self.memory.name(name, no);
-        edges::insert(
-            self.memory,
-            edges::ALL,
-            Edge { name, no, seq },
-            users.into(),
-        );
+        let listed = Named { no, name };
+        lists::insert(self.memory, lists::ALL, &name, listed, users.into());
     }
 
     fn follow(
@@ -209,39 +205,30 @@ impl Apply<'_> {
         // A list that has nobody in it is not looked for: that would ask the disk.
         let following = self.read(|m| Ok(m.need::<UserRecord>(user::key(no))?.following))?;
         let followers = self.read(|m| Ok(m.need::<UserRecord>(user::key(other))?.followers))?;
-        let list = edges::following(no);
-        if following > 0 && self.read(|m| edges::find(m, list, followee))?.is_some() {
+        let (list, mirror) = (lists::following(no), lists::followers(other));
+        if following > 0
+            && self
+                .read(|m| lists::edge(m, list, followee, other))?
+                .is_some()
+        {
             return Ok(Err(Reason::AlreadyFollowing));
         }
         if following >= self.rules.followees {
             return Ok(Err(Reason::TooManyFollowees));
         }
-        if followers > 0 {
-            self.read(|m| edges::find(m, edges::followers(other), &user))?;
+        let (following, followers) = (following + 1, followers + 1);
+        if following > 1 {
+            self.read(|m| lists::before_insert(m, list, followee, following.into()))?;
+        }
+        if followers > 1 {
+            self.read(|m| lists::before_insert(m, mirror, &user, followers.into()))?;
         }
 
-        let following = self.changed_user(no, |record| {
-            record.following += 1;
-            record.following
-        });
-        let followers = self.changed_user(other, |record| {
-            record.followers += 1;
-            record.followers
-        });
-        let (to, from) = (
-            Edge {
-                name: *followee,
-                no: other,
-                seq,
-            },
-            Edge {
-                name: user,
-                no,
-                seq,
-            },
-        );
-        edges::insert(self.memory, edges::following(no), to, following.into());
-        edges::insert(self.memory, edges::followers(other), from, followers.into());
+        self.changed_user(no, |record| record.following = following);
+        self.changed_user(other, |record| record.followers = followers);
+        let (to, from) = (Edge { no: other, seq }, Edge { no, seq });
+        lists::insert(self.memory, list, followee, to, following.into());
+        lists::insert(self.memory, mirror, &user, from, followers.into());
         let meta = &mut self.memory.meta;
         meta.follows += 1;
         meta.digest = meta.digest.wrapping_add(digest::follow(no, other, seq));
@@ -261,17 +248,18 @@ impl Apply<'_> {
         let Some(other) = self.user(followee)? else {
             return Ok(Err(Reason::UserNotFound));
         };
-        let Some(edge) = self.read(|m| edges::find(m, edges::following(no), followee))? else {
+        let (list, mirror) = (lists::following(no), lists::followers(other));
+        let Some(edge) = self.read(|m| lists::edge(m, list, followee, other))? else {
             return Ok(Err(Reason::NotFollowing));
         };
-        self.read(|m| edges::find(m, edges::followers(other), user))?;
+        self.read(|m| lists::edge(m, mirror, user, no))?;
         self.record(no)?;
         self.record(other)?;
 
         self.changed_user(no, |record| record.following -= 1);
         self.changed_user(other, |record| record.followers -= 1);
-        edges::remove(self.memory, edges::following(no), followee);
-        edges::remove(self.memory, edges::followers(other), user);
+        lists::remove(self.memory, list, followee, other);
+        lists::remove(self.memory, mirror, user, no);
         let meta = &mut self.memory.meta;
         meta.follows -= 1;
         meta.digest = meta
@@ -292,7 +280,7 @@ impl Apply<'_> {
         let meta = &mut self.memory.meta;
         meta.posts += 1;
         meta.digest = meta.digest.wrapping_add(digest::post(no, &post));
-        posts::append(self.memory, no, post);
+        posts::append(self.memory, no, name, post);
         self.changes.push(Change::Posted {
             author: no,
             name,
@@ -425,7 +413,7 @@ impl Apply<'_> {
     }
 
     fn user(&mut self, name: &Username) -> Result<Option<UserNo>, Error> {
-        self.read(|m| edges::user(m, name))
+        self.read(|m| lists::user(m, name))
     }
 
     fn record(&mut self, no: UserNo) -> Result<UserRecord, Error> {

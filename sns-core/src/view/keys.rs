@@ -8,7 +8,7 @@
 //! Every key is ten bytes wide, so that its order in sled is the order of its numbers.
 
 pub(crate) mod deletion;
-pub(crate) mod follow;
+pub(crate) mod list;
 pub(crate) mod meta;
 pub(crate) mod post;
 pub(crate) mod request;
@@ -55,6 +55,8 @@ pub(crate) enum Family {
     Requests = 5,
     User = 6,
     Author = 7,
+    Names = 8,
+    NameChunk = 9,
 }
 
 /// In one word, where the derived one takes four: the map of all values is asked a dozen times a
@@ -90,6 +92,8 @@ impl Key {
             5 => Family::Requests,
             6 => Family::User,
             7 => Family::Author,
+            8 => Family::Names,
+            9 => Family::NameChunk,
             _ => return None,
         };
         Some(Self {
@@ -178,12 +182,14 @@ macro_rules! values {
 
 values! {
     Deletions => deletion::Deletions,
-    Edges => follow::Edges,
-    EdgeChunk => follow::EdgeChunk,
+    Edges => list::Edges,
+    EdgeChunk => list::EdgeChunk,
     Block => post::Block,
     Requests => request::Requests,
     User => user::UserRecord,
     Author => post::Author,
+    Names => list::Names,
+    NameChunk => list::NameChunk,
 }
 
 /// The three conversions that are the same for every family.
@@ -207,12 +213,12 @@ macro_rules! stored {
 pub(crate) use stored;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     pub(crate) fn keys() -> impl Strategy<Value = Key> {
-        (1_u8..=7, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
+        (1_u8..=9, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
             let mut bytes = [0; KEY_BYTES];
             bytes[0] = family;
             bytes[1] = side;

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxSeededState};
 
-use super::keys::follow::Side;
+use super::keys::list::Named;
 use super::keys::meta::Meta;
 use super::keys::request::Requests;
 use super::keys::{Family, Key, Stored, UserNo, Value};
+use super::slots::Slots;
 use super::{Error, Store};
 use crate::command::RequestId;
 use crate::limits;
@@ -45,12 +45,12 @@ pub(crate) enum Miss {
 /// The values in memory, and how far the view has come.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    slots: IndexMap<Key, Slot, FxBuildHasher>,
+    slots: Slots<Slot>,
     pub(crate) meta: Meta,
     /// Every remembered request: (user, id) to the lower 32 bits of its ordinal.
     requests: FxHashMap<(UserNo, RequestId), u32>,
     /// Keys that changed since the last batch was sealed, in the order of their first change.
-    changed: IndexMap<Key, (), FxBuildHasher>,
+    changed: Vec<Key>,
     changed_bytes: usize,
     /// The number of the batch that is being filled.
     batch: u64,
@@ -99,12 +99,12 @@ pub(crate) struct Batch {
 impl Memory {
     pub(crate) fn new(meta: Meta, budget: usize) -> Self {
         Self {
-            slots: IndexMap::default(),
+            slots: Slots::default(),
             sealed: meta.applied,
             abandoned: false,
             meta,
             requests: HashMap::default(),
-            changed: IndexMap::default(),
+            changed: Vec::new(),
             changed_bytes: 0,
             batch: 1,
             written: 0,
@@ -120,12 +120,13 @@ impl Memory {
 
     /// Bytes that the values and the columns take, about.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.names.capacity() * NAME_BYTES + self.newest.capacity() * size_of::<Seq>()
+        let columns = self.slots.row_bytes() + self.newest.capacity() * size_of::<Seq>();
+        self.bytes + self.names.capacity() * NAME_BYTES + columns
     }
 
     /// The value of `key`; `None` = there is none.
     pub(crate) fn get<T: Stored>(&self, key: Key) -> Result<Option<&Arc<T>>, Miss> {
-        let slot = self.slots.get(&key).ok_or_else(|| Miss::Fetch(vec![key]))?;
+        let slot = self.slots.get(key).ok_or_else(|| Miss::Fetch(vec![key]))?;
         let now = self.tick.load(Ordering::Relaxed);
         // Most often it has that number: readers of the same value do not write to it then.
         if slot.used.load(Ordering::Relaxed) != now {
@@ -141,7 +142,7 @@ impl Memory {
 
     /// Whether `key` is in memory, present or known to be absent.
     pub(crate) fn has(&self, key: Key) -> bool {
-        self.slots.contains_key(&key)
+        self.slots.contains(key)
     }
 
     /// Moves the clock of "recently used".
@@ -173,9 +174,8 @@ impl Memory {
 
     fn insert(&mut self, key: Key, value: Value, batch: u64) {
         match (&value, key.family) {
-            (Value::Edges(_) | Value::EdgeChunk(_), _) if batch == 0 => {
-                self.note_names(key, &value);
-            }
+            (Value::Names(root), _) if batch == 0 => self.note_names(&root.leaf),
+            (Value::NameChunk(chunk), _) if batch == 0 => self.note_names(&chunk.items),
             (Value::Author(author), _) => self.note_newest(UserNo(key.a), author.newest),
             (Value::Absent, Family::Author) => self.note_newest(UserNo(key.a), Seq::ZERO),
             _ => {}
@@ -196,17 +196,9 @@ impl Memory {
     }
 
     /// Keeps the numbers of a part of the list of users.
-    fn note_names(&mut self, key: Key, value: &Value) {
-        let edges = match value {
-            Value::Edges(root) if key.side == Side::All as u8 => &root.leaf,
-            Value::EdgeChunk(chunk) if key.side == Side::All as u8 => &chunk.edges,
-            _ => return,
-        };
-        for edge in edges {
-            if self.names.len() * NAME_BYTES >= self.budget / 4 {
-                break;
-            }
-            self.names.insert(edge.name, edge.no);
+    fn note_names(&mut self, users: &[Named]) {
+        for user in users {
+            self.name(user.name, user.no);
         }
     }
 
@@ -218,11 +210,11 @@ impl Memory {
         let batch = self.batch;
         let slot = self
             .slots
-            .get_mut(&key)
+            .get_mut(key)
             .expect("a value is read before it is changed");
         if slot.batch != batch {
             slot.batch = batch;
-            self.changed.insert(key, ());
+            self.changed.push(key);
             self.changed_bytes += slot.bytes;
         }
         slot.used
@@ -234,7 +226,12 @@ impl Memory {
     pub(crate) fn put(&mut self, key: Key, value: impl Into<Value>) {
         let value = value.into();
         let bytes = SLOT_BYTES + value.weight();
-        if self.changed.insert(key, ()).is_none() {
+        if self
+            .slots
+            .get(key)
+            .is_none_or(|slot| slot.batch != self.batch)
+        {
+            self.changed.push(key);
             self.changed_bytes += bytes;
         }
         self.insert(key, value, self.batch);
@@ -302,10 +299,10 @@ impl Memory {
     pub(crate) fn seal(&mut self) -> Batch {
         let mut batch_bytes = 0;
         let mut values = Vec::with_capacity(self.changed.len());
-        for (key, ()) in self.changed.drain(..) {
+        for key in self.changed.drain(..) {
             let slot = self
                 .slots
-                .get_mut(&key)
+                .get_mut(key)
                 .expect("what changed stays until it is written");
             let bytes = SLOT_BYTES + slot.value.weight();
             self.bytes = self.bytes - slot.bytes + bytes;
@@ -333,12 +330,12 @@ impl Memory {
     /// Brings the memory back into its budget, as far as what is unwritten lets it.
     pub(crate) fn evict(&mut self) {
         let mut fruitless = 0;
-        while self.bytes() > self.budget && fruitless < 4 && !self.slots.is_empty() {
+        while self.bytes() > self.budget && fruitless < 4 && self.slots.len() > 0 {
             let now = self.tick.load(Ordering::Relaxed);
             let mut oldest: Option<(u32, usize)> = None;
             for _ in 0..SAMPLES {
                 let place = self.sample();
-                let slot = &self.slots[place];
+                let slot = self.slots.at(place);
                 if slot.batch > self.written {
                     continue;
                 }
@@ -352,7 +349,7 @@ impl Memory {
                 continue;
             };
             fruitless = 0;
-            let (key, slot) = self.slots.swap_remove_index(place).expect("a sampled slot");
+            let (key, slot) = self.slots.take(place);
             self.bytes -= slot.bytes;
             if slot.batch > 0 {
                 self.evictions[bucket(key)] += 1;

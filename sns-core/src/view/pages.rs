@@ -12,7 +12,7 @@ use super::keys::user::{self, UserRecord};
 use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
 use super::posts::{self, Spot};
-use super::{ReadError, edges};
+use super::{ReadError, lists};
 use crate::error::{Error, Reason};
 use crate::post::{Post, User};
 use crate::seq::Seq;
@@ -61,12 +61,12 @@ impl Happening {
 
 /// The number of a user.
 pub(crate) fn user_no(memory: &Memory, name: &Username) -> Result<UserNo, ReadError> {
-    Ok(edges::user(memory, name)?.ok_or_else(|| no_user(name))?)
+    Ok(lists::user(memory, name)?.ok_or_else(|| no_user(name))?)
 }
 
 /// Whether there is such a user.
 pub(crate) fn has_user(memory: &Memory, name: &Username) -> Result<bool, ReadError> {
-    Ok(edges::user(memory, name)?.is_some())
+    Ok(lists::user(memory, name)?.is_some())
 }
 
 fn no_user(name: &Username) -> Error {
@@ -78,47 +78,39 @@ pub(crate) fn follow_seq(
     memory: &Memory,
     reader: UserNo,
     author: &Username,
+    author_no: UserNo,
 ) -> Result<Option<Seq>, ReadError> {
-    Ok(edges::find(memory, edges::following(reader), author)?.map(|edge| edge.seq))
+    let following = lists::following(reader);
+    Ok(lists::edge(memory, following, author, author_no)?.map(|edge| edge.seq))
 }
 
 /// An author whose posts a page merges, and from where on they count.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct Source {
     no: UserNo,
-    name: &'a Username,
     newest: Seq,
     since: Seq,
 }
 
 /// The reader's sources: all followees, and the reader, if they have posts.
-fn sources<'a>(
-    memory: &'a Memory,
-    (reader, reader_name): (UserNo, &'a Username),
+fn sources(
+    memory: &Memory,
+    reader: UserNo,
     since_follow: bool,
     own: bool,
-) -> Result<Vec<Source<'a>>, Miss> {
+) -> Result<Vec<Source>, Miss> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
-    let mut take = |no: UserNo, name: &'a Username, since: Seq| match memory.newest(no) {
-        Some(newest) if newest > since => found.push(Source {
-            no,
-            name,
-            newest,
-            since,
-        }),
+    let mut take = |no: UserNo, since: Seq| match memory.newest(no) {
+        Some(newest) if newest > since => found.push(Source { no, newest, since }),
         Some(_) => {}
         None => missing.push(post::author_key(no)),
     };
-    edges::for_each(memory, edges::following(reader), |edge| {
-        take(
-            edge.no,
-            &edge.name,
-            if since_follow { edge.seq } else { Seq::ZERO },
-        );
+    lists::for_each(memory, lists::following(reader), |edge| {
+        take(edge.no, if since_follow { edge.seq } else { Seq::ZERO });
     })?;
     if own {
-        take(reader, reader_name, Seq::ZERO);
+        take(reader, Seq::ZERO);
     }
     if missing.is_empty() {
         Ok(found)
@@ -143,12 +135,7 @@ pub(crate) fn home(
 ) -> Result<Part<Post>, ReadError> {
     let seq = memory.meta.applied;
     let reader_no = user_no(memory, reader)?;
-    let mut sources = sources(
-        memory,
-        (reader_no, reader),
-        query.since_follow,
-        !query.exclude_own,
-    )?;
+    let mut sources = sources(memory, reader_no, query.since_follow, !query.exclude_own)?;
     leave_out_the_late(&mut sources, query);
     let below = Seq::from_u64(query.before.as_u64().saturating_sub(1));
     let mut heap: BinaryHeap<(Seq, usize)> = sources
@@ -156,7 +143,7 @@ pub(crate) fn home(
         .enumerate()
         .map(|(at, source)| (source.newest.min(below), at))
         .collect();
-    let mut spots: Vec<Option<Spot<'_>>> = vec![None; sources.len()];
+    let mut spots: Vec<Option<(&Username, Spot<'_>)>> = vec![None; sources.len()];
     let mut items = Vec::with_capacity(query.limit);
     let miss = loop {
         let Some(mut top) = heap.peek_mut() else {
@@ -180,26 +167,27 @@ pub(crate) fn home(
         let next = match spots[at] {
             None => {
                 let found = author_of(memory, source.no).and_then(|author| {
-                    posts::newest_below(memory, source.no, author, query.before)
+                    let spot = posts::newest_below(memory, source.no, author, query.before)?;
+                    Ok(spot.map(|spot| (&author.name, spot)))
                 });
                 match found {
-                    Ok(spot) => spot,
+                    Ok(next) => next,
                     Err(miss) => {
                         PeekMut::pop(top);
                         break miss;
                     }
                 }
             }
-            Some(spot) => {
-                items.push(shown(source.name, &spot));
-                spot.older(memory)?
+            Some((name, spot)) => {
+                items.push(shown(name, &spot));
+                spot.older(memory)?.map(|older| (name, older))
             }
         };
         match next {
-            Some(spot) if spot.post().id > source.since => {
+            Some((name, spot)) if spot.post().id > source.since => {
                 debug_assert!(spot.post().id <= bound, "a bound holds");
-                spots[at] = Some(spot);
                 top.0 = spot.post().id;
+                spots[at] = Some((name, spot));
             }
             _ => {
                 PeekMut::pop(top);
@@ -215,7 +203,7 @@ pub(crate) fn home(
 /// On a first page, where the newest post of every source is one of those asked for: the sources
 /// with the newest posts, one more than fit, have all that the page holds and tell whether there is
 /// more.
-fn leave_out_the_late(sources: &mut Vec<Source<'_>>, query: &HomeQuery) {
+fn leave_out_the_late(sources: &mut Vec<Source>, query: &HomeQuery) {
     let most = query.limit + 1;
     if sources.len() > most && sources.iter().all(|source| source.newest < query.before) {
         sources.select_nth_unstable_by_key(most, |source| Reverse(source.newest));
@@ -296,28 +284,31 @@ pub(crate) fn users(
     after: Option<&Username>,
     limit: usize,
 ) -> Result<Part<User>, ReadError> {
-    let list = match list {
-        UserList::All => edges::ALL,
-        UserList::Following(user) => edges::following(user_no(memory, user)?),
-        UserList::Followers(user) => edges::followers(user_no(memory, user)?),
+    let most = limit + 1;
+    let mut listed = match list {
+        UserList::All => lists::page(memory, lists::ALL, after, most)?,
+        UserList::Following(user) => {
+            let list = lists::following(user_no(memory, user)?);
+            lists::page(memory, list, after, most)?
+        }
+        UserList::Followers(user) => {
+            let list = lists::followers(user_no(memory, user)?);
+            lists::page(memory, list, after, most)?
+        }
     };
-    let mut edges = edges::page(memory, list, after, limit + 1)?;
-    let more = edges.len() > limit;
-    edges.truncate(limit);
-    let missing: Vec<Key> = edges
-        .iter()
-        .map(|edge| user::key(edge.no))
-        .filter(|key| !memory.has(*key))
-        .collect();
+    let more = listed.len() > limit;
+    listed.truncate(limit);
+    let keys = listed.iter().map(|(_, no)| user::key(*no));
+    let missing: Vec<Key> = keys.filter(|key| !memory.has(*key)).collect();
     if !missing.is_empty() {
         return Err(Miss::Fetch(missing).into());
     }
-    let items = edges
+    let items = listed
         .iter()
-        .map(|edge| {
-            let user = memory.need::<UserRecord>(user::key(edge.no))?;
+        .map(|(name, no)| {
+            let user = memory.need::<UserRecord>(user::key(*no))?;
             Ok(User {
-                username: edge.name,
+                username: *name,
                 created_at_ms: user.created_at_ms,
             })
         })
@@ -341,8 +332,7 @@ pub(crate) fn missed(
     let seq = memory.meta.applied;
     let mut heap = BinaryHeap::new();
     let mut missing = Vec::new();
-    let reader_name = &memory.need::<UserRecord>(user::key(reader))?.name;
-    let mut sources = sources(memory, (reader, reader_name), true, !exclude_own)?;
+    let mut sources = sources(memory, reader, true, !exclude_own)?;
     sources.retain(|source| source.newest > after);
     for (at, source) in sources.iter().enumerate() {
         let from = after.max(source.since);
@@ -364,8 +354,9 @@ pub(crate) fn missed(
             break;
         }
         let source = &sources[at];
-        items.push(Happening::Post(shown(source.name, &spot)));
-        if let Some(spot) = spot.newer(memory, author_of(memory, source.no)?)? {
+        let author = author_of(memory, source.no)?;
+        items.push(Happening::Post(shown(&author.name, &spot)));
+        if let Some(spot) = spot.newer(memory, author)? {
             heap.push(Reverse((spot.post().id, at, Held(spot))));
         }
     }
@@ -430,7 +421,7 @@ pub(crate) fn concerns(
         return Ok(!exclude_own);
     }
     let name = memory.need::<UserRecord>(user::key(author))?.name;
-    Ok(follow_seq(memory, reader, &name)?.is_some())
+    Ok(follow_seq(memory, reader, &name, author)?.is_some())
 }
 
 /// The numbers of all whose posts a stream of `reader` may get.
@@ -440,7 +431,7 @@ pub(crate) fn watched(
     exclude_own: bool,
 ) -> Result<Vec<UserNo>, ReadError> {
     let mut watched = Vec::new();
-    edges::for_each(memory, edges::following(reader), |edge| {
+    lists::for_each(memory, lists::following(reader), |edge| {
         watched.push(edge.no);
     })?;
     if !exclude_own {

@@ -6,6 +6,7 @@ use super::keys::post::{self, Author, Block, BlockPost, RING_POSTS, Run};
 use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
 use crate::seq::Seq;
+use crate::user::Username;
 
 /// One post of an author, and where it stands.
 #[derive(Clone, Copy, Debug)]
@@ -230,12 +231,12 @@ pub(crate) fn before_append(memory: &Memory, no: UserNo) -> Result<(), Miss> {
     Ok(())
 }
 
-/// Adds a post with an id above all others of its author.
-pub(crate) fn append(memory: &mut Memory, no: UserNo, new: BlockPost) {
+/// Adds a post with an id above all others of its author, whose name is `name`.
+pub(crate) fn append(memory: &mut Memory, no: UserNo, name: Username, new: BlockPost) {
     let bytes = new.text.as_str().len() + size_of::<BlockPost>();
     let key = post::author_key(no);
     if !matches!(author(memory, no), Ok(Some(_))) {
-        memory.put(key, Author::default());
+        memory.put(key, Author::new(name));
     }
     memory.note_newest(no, new.id);
     let author: &mut Author = memory.change(key).expect("it was read, or put, before");
@@ -375,7 +376,7 @@ mod tests {
                     created_at_ms: 0,
                     text,
                 };
-                append(&mut memory, AUTHOR, post);
+                append(&mut memory, AUTHOR, Username::parse("a").unwrap(), post);
                 model.insert(id);
             }
             // The newest ones, a range in the middle, or all.

@@ -350,7 +350,7 @@ fn the_scrub_agrees_while_writes_go_on_and_finds_a_lost_fact() {
         stored.is_some_and(|meta| meta.applied == view.standing().applied)
     });
     // One key is gone, as if sled had cut it off silently.
-    let gone = keys::follow::key(keys::follow::Side::All, UserNo(0));
+    let gone = lists::ALL.root();
     assert!(!matches!(
         view.store.get(gone).unwrap(),
         keys::Value::Absent

@@ -10,7 +10,7 @@ use crate::log::LogId;
 use crate::seq::Seq;
 
 /// The version of keys and values. A view of another version is deleted and rebuilt.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The key of [`Meta`].
 pub(crate) const KEY: [u8; KEY_BYTES] = [0; KEY_BYTES];

@@ -13,14 +13,17 @@ use super::{Family, Key, Stored, UserNo, stored};
 use crate::limits::BLOCK_POSTS;
 use crate::post::Text;
 use crate::seq::Seq;
+use crate::user::Username;
 use crate::view::digest::{Facts, Tally};
 
 /// Posts that the ring holds before they move into a block; a divisor of [`BLOCK_POSTS`].
 pub(crate) const RING_POSTS: usize = 8;
 
 /// What an author has posted, and the newest posts. Nobody who never posted has one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Author {
+    /// Beside the posts, because whoever shows one shows it.
+    pub(crate) name: Username,
     /// The newest post that is there; zero = none. Exact, deletions included: the merge of a home
     /// page relies on it.
     pub(crate) newest: Seq,
@@ -49,6 +52,19 @@ pub(crate) struct BlockPost {
     pub(crate) id: Seq,
     pub(crate) created_at_ms: u64,
     pub(crate) text: Text,
+}
+
+impl Author {
+    /// One who has posted nothing yet.
+    pub(crate) fn new(name: Username) -> Self {
+        Self {
+            name,
+            newest: Seq::ZERO,
+            blocks: 0,
+            posts: 0,
+            ring: Vec::new(),
+        }
+    }
 }
 
 impl Block {
