@@ -62,8 +62,12 @@ pub const WRITE_PACE: Duration = Duration::from_millis(200);
 /// Between two batches while something is: what changes again meanwhile is written once, and a kill
 /// costs as much reading of the log at the next start.
 pub const WRITE_PACE_BUSY: Duration = Duration::from_secs(2);
-/// Between two batches that are not full while entries wait to be applied; see [`WRITE_PACE_BUSY`].
+/// Between two batches that are not full while entries wait to be applied, or come as fast as in an
+/// import; see [`WRITE_PACE_BUSY`].
 pub const WRITE_PACE_BEHIND: Duration = Duration::from_secs(10);
+
+/// Bytes of a batch that is taken for a flood as long as it grows.
+pub const FLOOD_BYTES: usize = 16 * 1024 * 1024;
 
 /// Memory in front of sled, unless the settings say otherwise.
 pub const CACHE_BYTES: usize = 256 * 1024 * 1024;

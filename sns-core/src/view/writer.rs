@@ -16,7 +16,7 @@ use super::keys::meta::Meta;
 use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
 use super::{Error, Store};
-use crate::limits::{BATCH_KEYS, WRITE_PACE, WRITE_PACE_BEHIND, WRITE_PACE_BUSY};
+use crate::limits::{BATCH_KEYS, FLOOD_BYTES, WRITE_PACE, WRITE_PACE_BEHIND, WRITE_PACE_BUSY};
 use crate::seq::Seq;
 
 /// Between two looks whether a full disk has room again.
@@ -197,18 +197,27 @@ impl Drop for Writer {
 struct Pace {
     /// When the last one was begun, or the thread.
     last: Instant,
-    /// What was applied at the last look.
+    /// What was applied at the last look, and when that changed.
     seen: Seq,
+    moved: Instant,
 }
 
 impl Pace {
     fn is_due(&mut self, memory: &RwLock<Memory>, behind: bool) -> bool {
-        let applied = memory.read().meta.applied;
-        let busy = std::mem::replace(&mut self.seen, applied) != applied;
-        let pace = match (behind, busy) {
-            (true, _) => WRITE_PACE_BEHIND,
-            (false, true) => WRITE_PACE_BUSY,
-            (false, false) => WRITE_PACE,
+        let (applied, bytes) = {
+            let memory = memory.read();
+            (memory.meta.applied, memory.changed_bytes())
+        };
+        if std::mem::replace(&mut self.seen, applied) != applied {
+            self.moved = Instant::now();
+        }
+        let busy = self.moved.elapsed() < WRITE_PACE;
+        let pace = if behind || busy && bytes > FLOOD_BYTES {
+            WRITE_PACE_BEHIND
+        } else if busy {
+            WRITE_PACE_BUSY
+        } else {
+            WRITE_PACE
         };
         self.last.elapsed() >= pace
     }
@@ -243,6 +252,7 @@ impl Shared {
         let mut pace = Pace {
             last: Instant::now(),
             seen: at.applied,
+            moved: Instant::now(),
         };
         loop {
             self.do_job(&at);
