@@ -206,29 +206,25 @@ impl Apply<'_> {
         let following = self.read(|m| Ok(m.need::<UserRecord>(user::key(no))?.following))?;
         let followers = self.read(|m| Ok(m.need::<UserRecord>(user::key(other))?.followers))?;
         let (list, mirror) = (lists::following(no), lists::followers(other));
-        if following > 0
-            && self
-                .read(|m| lists::edge(m, list, followee, other))?
-                .is_some()
-        {
-            return Ok(Err(Reason::AlreadyFollowing));
+        let (count, mirror_count) = (following + 1, followers + 1);
+        if following > 0 {
+            let there = |m: &Memory| lists::edge_or_room(m, list, followee, other, count.into());
+            if self.read(there)?.is_some() {
+                return Ok(Err(Reason::AlreadyFollowing));
+            }
         }
         if following >= self.rules.followees {
             return Ok(Err(Reason::TooManyFollowees));
         }
-        let (following, followers) = (following + 1, followers + 1);
-        if following > 1 {
-            self.read(|m| lists::before_insert(m, list, followee, following.into()))?;
-        }
-        if followers > 1 {
-            self.read(|m| lists::before_insert(m, mirror, &user, followers.into()))?;
+        if followers > 0 {
+            self.read(|m| lists::room(m, mirror, &user, mirror_count.into()))?;
         }
 
-        self.changed_user(no, |record| record.following = following);
-        self.changed_user(other, |record| record.followers = followers);
+        self.changed_user(no, |record| record.following = count);
+        self.changed_user(other, |record| record.followers = mirror_count);
         let (to, from) = (Edge { no: other, seq }, Edge { no, seq });
-        lists::insert(self.memory, list, followee, to, following.into());
-        lists::insert(self.memory, mirror, &user, from, followers.into());
+        lists::insert(self.memory, list, followee, to, count.into());
+        lists::insert(self.memory, mirror, &user, from, mirror_count.into());
         let meta = &mut self.memory.meta;
         meta.follows += 1;
         meta.digest = meta.digest.wrapping_add(digest::follow(no, other, seq));

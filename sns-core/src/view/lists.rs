@@ -1,6 +1,6 @@
 //! Sorted lists of users: a small one in its root, a large one in chunks behind a directory.
 //!
-//! Reads say what they miss; changes need what [`before_insert`] or [`find`] has read.
+//! Reads say what they miss; changes need what [`room`] or [`edge`] has read.
 
 use std::marker::PhantomData;
 
@@ -205,19 +205,37 @@ pub(crate) fn page<E: Item>(
     Ok(page)
 }
 
-/// What has to be read before a user of that name is added; `count` = how many the list then has.
-pub(crate) fn before_insert<E: Item>(
+/// Reads what [`insert`] of that name needs; `count` = how many the list then has.
+pub(crate) fn room<E: Item>(
     memory: &Memory,
     list: List<E>,
     name: &Username,
     count: u64,
 ) -> Result<(), Miss> {
-    if let Some((chunks, items)) = part(memory, list, name)?
-        && items.len() >= most(chunks, count)
-    {
-        sorted(memory, items)?;
+    match part(memory, list, name)? {
+        Some((chunks, items)) if items.len() >= most(chunks, count) => {
+            sorted(memory, items).map(drop)
+        }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// As [`edge`]; if there is none, as [`room`] too.
+pub(crate) fn edge_or_room(
+    memory: &Memory,
+    list: List<Edge>,
+    name: &Username,
+    no: UserNo,
+    count: u64,
+) -> Result<Option<Edge>, Miss> {
+    let Some((chunks, edges)) = part(memory, list, name)? else {
+        return Ok(None);
+    };
+    let found = edges.iter().find(|edge| edge.no == no);
+    if found.is_none() && edges.len() >= most(chunks, count) {
+        sorted(memory, edges)?;
+    }
+    Ok(found.copied())
 }
 
 /// Adds a user that is not there, and whose record is; `count` = how many the list then has.
@@ -367,7 +385,7 @@ mod tests {
             self.memory.put(user::key(no), record);
             assert!(self.read(|m| edge(m, list, &name, no)).is_none());
             let count = count as u64;
-            self.read(|m| before_insert(m, list, &name, count));
+            self.read(|m| room(m, list, &name, count));
             let seq = Seq::new(number, 0);
             insert(&mut self.memory, list, &name, Edge { no, seq }, count);
         }
