@@ -135,6 +135,11 @@ impl Memory {
         Ok(T::of(&slot.value))
     }
 
+    /// The value of `key`, if it is in memory; no use of it.
+    pub(crate) fn peek<T: Stored>(&self, key: Key) -> Option<&T> {
+        T::of(&self.slots.get(key)?.value).map(|value| &**value)
+    }
+
     /// The value of `key`, which another value promises.
     pub(crate) fn need<T: Stored>(&self, key: Key) -> Result<&Arc<T>, Miss> {
         self.get(key)?.ok_or(Miss::Lost(key))

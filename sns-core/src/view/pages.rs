@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::hint::black_box;
 
 use super::keys::deletion::{self, Deletions};
 use super::keys::post::{self, Author};
@@ -137,6 +138,9 @@ pub(crate) fn home(
     let reader_no = user_no(memory, reader)?;
     let mut sources = sources(memory, reader_no, query.since_follow, !query.exclude_own)?;
     leave_out_the_late(&mut sources, query);
+    if sources.len() <= query.limit + 1 {
+        bring_close(memory, &sources);
+    }
     let below = Seq::from_u64(query.before.as_u64().saturating_sub(1));
     let mut heap: BinaryHeap<(Seq, usize)> = sources
         .iter()
@@ -144,33 +148,33 @@ pub(crate) fn home(
         .map(|(at, source)| (source.newest.min(below), at))
         .collect();
     let mut spots: Vec<Option<(&Username, Spot<'_>)>> = vec![None; sources.len()];
-    let mut items = Vec::with_capacity(query.limit);
+    let mut found = Vec::with_capacity(query.limit);
     let miss = loop {
         let Some(mut top) = heap.peek_mut() else {
             return Ok(Part {
-                items,
+                items: all_shown(&found),
                 more: false,
                 seq,
             });
         };
         let (bound, at) = *top;
         let source = &sources[at];
-        let full = items.len() == query.limit;
+        let full = found.len() == query.limit;
         // It has a post that comes next: which one, is no matter.
         if full && (spots[at].is_some() || source.newest < query.before) {
             return Ok(Part {
-                items,
+                items: all_shown(&found),
                 more: true,
                 seq,
             });
         }
         let next = match spots[at] {
             None => {
-                let found = author_of(memory, source.no).and_then(|author| {
+                let newest = author_of(memory, source.no).and_then(|author| {
                     let spot = posts::newest_below(memory, source.no, author, query.before)?;
                     Ok(spot.map(|spot| (&author.name, spot)))
                 });
-                match found {
+                match newest {
                     Ok(next) => next,
                     Err(miss) => {
                         PeekMut::pop(top);
@@ -179,7 +183,7 @@ pub(crate) fn home(
                 }
             }
             Some((name, spot)) => {
-                items.push(shown(name, &spot));
+                found.push((name, spot));
                 spot.older(memory)?.map(|older| (name, older))
             }
         };
@@ -209,6 +213,27 @@ fn leave_out_the_late(sources: &mut Vec<Source>, query: &HomeQuery) {
         sources.select_nth_unstable_by_key(most, |source| Reverse(source.newest));
         sources.truncate(most);
     }
+}
+
+/// Looks at what a merge of `sources` will look at first. The authors of a page lie all over the memory:
+/// one by one, each waits for it four times; asked for side by side, they come together.
+fn bring_close(memory: &Memory, sources: &[Source]) {
+    let authors: Vec<&Author> = sources
+        .iter()
+        .filter_map(|source| memory.peek(post::author_key(source.no)))
+        .collect();
+    let blocks: u64 = authors.iter().map(|author| author.posts).sum();
+    let newest = authors.iter().filter_map(|author| author.ring.last());
+    let ids = newest.fold(0, |ids, post| ids ^ post.id.as_u64());
+    black_box((blocks, ids));
+}
+
+/// The posts of a page, as they are handed out: all texts are looked at before the first is taken, for
+/// the same reason as in [`bring_close`].
+fn all_shown(found: &[(&Username, Spot<'_>)]) -> Vec<Post> {
+    let texts = found.iter().map(|(_, spot)| spot.post().text.as_str());
+    black_box(texts.fold(0, |all, text| all ^ text.as_bytes()[0]));
+    found.iter().map(|(name, spot)| shown(name, spot)).collect()
 }
 
 /// Adds to a miss what the page is likely to open next, so that a cold page is fetched in few
@@ -254,24 +279,24 @@ pub(crate) fn posts_of(
 ) -> Result<Part<Post>, ReadError> {
     let seq = memory.meta.applied;
     let no = user_no(memory, author)?;
-    let mut items = Vec::with_capacity(limit);
+    let mut found = Vec::with_capacity(limit);
     let mut next = match posts::author(memory, no)? {
         None => None,
         Some(record) => posts::newest_below(memory, no, record, before)?,
     };
     while let Some(spot) = next {
-        if items.len() == limit {
+        if found.len() == limit {
             return Ok(Part {
-                items,
+                items: all_shown(&found),
                 more: true,
                 seq,
             });
         }
-        items.push(shown(author, &spot));
+        found.push((author, spot));
         next = spot.older(memory)?;
     }
     Ok(Part {
-        items,
+        items: all_shown(&found),
         more: false,
         seq,
     })
