@@ -160,7 +160,12 @@ pub(crate) fn newest_below<'a>(
     if author.newest == Seq::ZERO || before == Seq::ZERO {
         return Ok(None);
     }
-    let in_ring = author.ring.partition_point(|post| post.id < before);
+    // A first page looks at no other post of the ring for it.
+    let in_ring = if author.newest < before {
+        author.ring.len()
+    } else {
+        author.ring.partition_point(|post| post.id < before)
+    };
     if in_ring > 0 {
         return Ok(ring(no, author, in_ring - 1));
     }
