@@ -61,6 +61,18 @@ pub(crate) fn own_cpu_time() -> Duration {
     cpu_time(std::process::id())
 }
 
+/// Waits until this process has nearly nothing to do any more, ten seconds at most.
+pub(crate) fn settle() {
+    const LOOK: Duration = Duration::from_millis(500);
+    for _ in 0..20 {
+        let before = own_cpu_time();
+        std::thread::park_timeout(LOOK);
+        if own_cpu_time().saturating_sub(before) < LOOK / 20 {
+            return;
+        }
+    }
+}
+
 /// Bytes that this process has had written to disks so far.
 pub(crate) fn own_written_bytes() -> u64 {
     let io = fs::read_to_string("/proc/self/io").unwrap_or_default();

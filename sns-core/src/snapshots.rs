@@ -73,7 +73,8 @@ impl Sns {
         let Some(data) = self.data_dir() else {
             return Ok(false);
         };
-        let newest = list(data)?.into_iter().find_map(|(_, info)| info.ok());
+        let mut listed = list(data)?.into_iter().filter_map(|(_, info)| info.ok());
+        let newest = listed.find(SnapshotInfo::is_usable);
         let replica = self.replica();
         let size = replica.log.size_bytes()?;
         let (covered, last_bytes) = newest.map_or((0, 0), |info| (info.index, info.bytes));
@@ -91,7 +92,7 @@ impl Sns {
         let good: Vec<SnapshotInfo> = snapshot::list(dir)?
             .into_iter()
             .filter_map(|(_, info)| info.ok())
-            .filter(|info| info.log_id == log.id())
+            .filter(|info| info.log_id == log.id() && info.is_usable())
             .collect();
         if let Some(older) = good.get(limits::SNAPSHOTS_KEPT - 1) {
             // Only what both can replace goes: an unreadable one must not cost the log.

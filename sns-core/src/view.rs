@@ -42,8 +42,9 @@ use crate::seq::Seq;
 
 /// Commands that are applied before readers get their turn.
 const APPLY_CHUNK: usize = 64;
-/// Attempts of a read to fetch what it misses without holding on to the memory.
-const LOAD_TRIES: usize = 8;
+/// Attempts of a read to fetch what it misses without holding on to the memory: a list of 200 users takes
+/// one for each part of it and one for the names in it.
+const LOAD_TRIES: usize = 16;
 
 /// How long a read that must not wait waits for the memory: chunks of commands are applied in less.
 const NOW: Duration = Duration::from_millis(1);

@@ -207,7 +207,7 @@ impl Apply<'_> {
         let followers = self.read(|m| Ok(m.need::<UserRecord>(user::key(other))?.followers))?;
         let (list, mirror) = (lists::following(no), lists::followers(other));
         let (count, mirror_count) = (following + 1, followers + 1);
-        if following > 0 {
+        if following > 0 || self.memory.has(list.root()) {
             let there = |m: &Memory| lists::edge_or_room(m, list, followee, other, count.into());
             if self.read(there)?.is_some() {
                 return Ok(Err(Reason::AlreadyFollowing));
@@ -216,7 +216,7 @@ impl Apply<'_> {
         if following >= self.rules.followees {
             return Ok(Err(Reason::TooManyFollowees));
         }
-        if followers > 0 {
+        if followers > 0 || self.memory.has(mirror.root()) {
             self.read(|m| lists::room(m, mirror, &user, mirror_count.into()))?;
         }
 

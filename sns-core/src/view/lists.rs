@@ -72,9 +72,9 @@ impl<E: Item> List<E> {
 
 /// The place of the chunk that holds `name`, or would.
 fn place<E>(root: &Root<E>, name: &Username) -> usize {
-    root.chunks
-        .partition_point(|(first, _)| first <= name)
-        .saturating_sub(1)
+    // What the first chunk says to begin with may be too high by now: it holds all below the second.
+    let later = root.chunks.get(1..).unwrap_or_default();
+    later.partition_point(|(first, _)| first <= name)
 }
 
 /// How many users a part of a list may hold that has `count` of them; `chunks` = it has any.

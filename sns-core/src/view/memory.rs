@@ -120,8 +120,13 @@ impl Memory {
 
     /// Bytes that the values and the columns take, about.
     pub(crate) fn bytes(&self) -> usize {
+        self.bytes + self.column_bytes()
+    }
+
+    /// Bytes of what cannot be evicted.
+    fn column_bytes(&self) -> usize {
         let columns = self.slots.row_bytes() + self.newest.capacity() * size_of::<Seq>();
-        self.bytes + self.names.capacity() * NAME_BYTES + columns
+        self.names.capacity() * NAME_BYTES + columns
     }
 
     /// The value of `key`; `None` = there is none.
@@ -335,7 +340,10 @@ impl Memory {
     /// Brings the memory back into its budget, as far as what is unwritten lets it.
     pub(crate) fn evict(&mut self) {
         let mut fruitless = 0;
-        while self.bytes() > self.budget && fruitless < 4 && self.slots.len() > 0 {
+        // However many users there are: with no room for values nothing could be served.
+        let room = self.budget.saturating_sub(self.column_bytes());
+        let room = room.max(self.budget / 4);
+        while self.bytes > room && fruitless < 4 && self.slots.len() > 0 {
             let now = self.tick.load(Ordering::Relaxed);
             let mut oldest: Option<(u32, usize)> = None;
             for _ in 0..SAMPLES {

@@ -51,6 +51,13 @@ pub struct SnapshotInfo {
     pub path: PathBuf,
 }
 
+impl SnapshotInfo {
+    /// Whether this program can load it: keys and values of another version are of no use to it.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.view_format == FORMAT
+    }
+}
+
 fn io_error(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let what = format!("{doing} {}", path.display());
     move |error| match error.kind() {
@@ -243,7 +250,7 @@ pub(crate) fn verify(path: &Path) -> Result<SnapshotInfo, Error> {
 /// `Mismatch`: of another log or format. `Io`, `Damaged`.
 pub(crate) fn load(path: &Path, log_id: LogId, store: &Store) -> Result<SnapshotInfo, Error> {
     let about = info(path)?;
-    if about.log_id != log_id || about.view_format != FORMAT {
+    if about.log_id != log_id || !about.is_usable() {
         return Err(Error::Mismatch(format!(
             "the snapshot {} is of log {} and format {}, this is {log_id} and {FORMAT}",
             path.display(),

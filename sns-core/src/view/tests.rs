@@ -448,3 +448,42 @@ fn a_view_that_was_closed_just_now_is_opened_again_and_not_taken_for_a_bad_one()
         assert!(view.release());
     }
 }
+
+#[test]
+fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = View::open(dir.path(), LOG, &options()).unwrap();
+    let (done, gave_way) = oneshot::channel();
+    let hold = view.writer.hold(Box::new(move |_, _, give_up| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !give_up() && Instant::now() < end {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        done.send(give_up()).unwrap();
+    }));
+    hold.unwrap();
+    // Twice as much as may be unwritten.
+    let text = Text::parse(&"😀".repeat(1_000)).unwrap();
+    let post = |intent| Command {
+        request_id: None,
+        seen: Seq::ZERO,
+        intent,
+    };
+    let user = name(1);
+    let (posts, an_entry) = (3 * limits::WINDOW_BYTES / 4_000, 100);
+    let mut commands = vec![post(Intent::CreateUser { user })];
+    for index in 1..=(posts / an_entry) as u64 {
+        commands.extend((0..an_entry).map(|_| {
+            let text = text.clone();
+            post(Intent::CreatePost { user, text })
+        }));
+        let entry = Entry {
+            writer: String::new(),
+            batch: [0; 16],
+            clock_ms: 1,
+            commands: std::mem::take(&mut commands),
+        };
+        view.apply(index, 1, &entry).unwrap();
+    }
+    assert!(gave_way.recv().unwrap());
+}

@@ -56,6 +56,8 @@ struct Queue {
     /// Bytes of the queued batches and of the one that is being written.
     bytes: usize,
     job: Option<Job>,
+    /// The applier waits for room.
+    waits: bool,
     stop: bool,
     /// The thread is gone: no job will be done any more.
     ended: bool,
@@ -130,8 +132,13 @@ impl Writer {
         let mut queue = self.shared.queue.lock();
         let full = |queue: &Queue| queue.bytes > 0 && queue.bytes + filling > self.shared.most;
         while full(&queue) && queue.failed.is_none() && !queue.stop {
+            if !std::mem::replace(&mut queue.waits, true) {
+                // A job gives up, a rest ends.
+                self.shared.changed.notify_all();
+            }
             self.shared.changed.wait(&mut queue);
         }
+        queue.waits = false;
         queue.outcome()
     }
 
@@ -277,7 +284,7 @@ impl Shared {
         if let Some(job) = job {
             job(&self.store, at, &|| {
                 let queue = self.queue.lock();
-                queue.stop || queue.bytes > self.most / 4 * 3
+                queue.stop || queue.waits || queue.bytes > self.most / 4 * 3
             });
         }
     }
@@ -323,7 +330,8 @@ impl Shared {
             return;
         }
         let mut queue = self.queue.lock();
-        if queue.batches.is_empty() && queue.job.is_none() && !queue.stop {
+        let alone = queue.batches.is_empty() && queue.job.is_none() && !queue.waits;
+        if alone && !queue.stop {
             let rest = (took * REST).min(REST_MAX);
             self.changed.wait_for(&mut queue, rest);
         }
