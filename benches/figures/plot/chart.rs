@@ -8,7 +8,9 @@ use plotters::prelude::*;
 
 use crate::run::{self, Result};
 
-const SIZE: (u32, u32) = (900, 540);
+const SIZE: (u32, u32) = (1_140, 540);
+/// Where the legend begins: beside the chart, where it covers no line.
+const LEGEND_AT: u32 = 890;
 const FONT: &str = "sans-serif";
 
 /// Told apart also without colour vision. Source: Okabe and Ito (2008).
@@ -66,8 +68,10 @@ impl Chart {
         let failed = |e: &dyn std::fmt::Display| format!("cannot draw {}: {e}", path.display());
         let root = SVGBackend::new(path, SIZE).into_drawing_area();
         root.fill(&WHITE).map_err(|e| failed(&e))?;
+        let (left, right) = root.split_horizontally(LEGEND_AT);
         self.words(&root).map_err(|e| failed(&e))?;
-        self.lines(&root).map_err(|e| failed(&e))?;
+        self.lines(&left).map_err(|e| failed(&e))?;
+        self.legend(&right).map_err(|e| failed(&e))?;
         root.present().map_err(|e| failed(&e))?;
         Ok(())
     }
@@ -90,11 +94,11 @@ impl Chart {
         root: &DrawingArea<DB, plotters::coord::Shift>,
     ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
         let x = self.x.ticks(self.values(|point| point.0), Room::Little);
-        let y = self.y.ticks(self.values(|point| point.1), Room::Legend);
+        let y = self.y.ticks(self.values(|point| point.1), Room::Whole);
         let mut chart = ChartBuilder::on(root)
             .margin(20)
             .margin_top(66)
-            .margin_right(48)
+            .margin_right(24)
             .x_label_area_size(46)
             .y_label_area_size(70)
             .build_cartesian_2d(x, y)?;
@@ -107,35 +111,54 @@ impl Chart {
             .light_line_style(WHITE)
             .bold_line_style(RGBColor(222, 222, 222))
             .draw()?;
-        let mut colour = 0;
-        for (at, series) in self.series.iter().enumerate() {
-            if at > 0 && !(series.dashed && !self.series[at - 1].dashed && self.pairs()) {
-                colour += 1;
-            }
-            let style = ShapeStyle::from(&COLOURS[colour % COLOURS.len()]).stroke_width(2);
+        for (series, style) in self.series.iter().zip(self.styles()) {
             let place = |&(x, y): &(f64, f64)| (self.x.place(x), self.y.place(y));
             let points: Vec<(f64, f64)> = series.points.iter().map(place).collect();
             let dots = points.iter().map(|&at| Circle::new(at, 3, style.filled()));
             chart.draw_series(dots)?;
             let line = points.iter().copied();
-            let drawn = if series.dashed {
-                chart.draw_series(DashedLineSeries::new(line, 6, 4, style))?
+            if series.dashed {
+                chart.draw_series(DashedLineSeries::new(line, 6, 4, style))?;
             } else {
-                chart.draw_series(LineSeries::new(line, style))?
-            };
-            let dashed = series.dashed;
-            drawn.label(series.name.as_str()).legend(move |(x, y)| {
-                let end = if dashed { x + 9 } else { x + 20 };
-                PathElement::new([(x, y), (end, y)], style)
-            });
+                chart.draw_series(LineSeries::new(line, style))?;
+            }
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.85))
-            .border_style(RGBColor(200, 200, 200))
-            .label_font((FONT, 13))
-            .draw()
+        Ok(())
+    }
+
+    /// What each line shows.
+    fn legend<DB: DrawingBackend>(
+        &self,
+        area: &DrawingArea<DB, plotters::coord::Shift>,
+    ) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+        let mut y = 76;
+        for (series, style) in self.series.iter().zip(self.styles()) {
+            let ends: &[(i32, i32)] = if series.dashed {
+                &[(0, 9), (13, 22)]
+            } else {
+                &[(0, 22)]
+            };
+            for (from, to) in ends {
+                area.draw(&PathElement::new([(*from, y), (*to, y)], style))?;
+            }
+            let name = series.name.clone();
+            area.draw(&Text::new(name, (30, y - 7), (FONT, 13).into_font()))?;
+            y += 20;
+        }
+        Ok(())
+    }
+
+    /// The colours of the lines, in their order.
+    fn styles(&self) -> Vec<ShapeStyle> {
+        let mut colour = 0;
+        let mut styles = Vec::new();
+        for (at, series) in self.series.iter().enumerate() {
+            if at > 0 && !(series.dashed && !self.series[at - 1].dashed && self.pairs()) {
+                colour += 1;
+            }
+            styles.push(ShapeStyle::from(&COLOURS[colour % COLOURS.len()]).stroke_width(2));
+        }
+        styles
     }
 
     /// Whether each line comes with a dashed one.
@@ -155,8 +178,8 @@ impl Chart {
 enum Room {
     /// So that points do not stand on the edge.
     Little,
-    /// So that the legend seldom covers a line.
-    Legend,
+    /// Up to whole powers of ten.
+    Whole,
 }
 
 /// An axis with its ends and the places that are labelled.
@@ -232,11 +255,6 @@ impl Axis {
         match self.scale {
             Scale::Linear => {
                 let most = values.into_iter().fold(0.0, f64::max).max(1e-9);
-                let most = if room == Room::Legend {
-                    most * 1.2
-                } else {
-                    most
-                };
                 let power = 10_f64.powf(most.log10().floor());
                 let steps = [0.1, 0.2, 0.5, 1.0, 2.0].map(|it| it * power);
                 let fits = |step: &&f64| most / **step <= 10.0;
@@ -252,7 +270,7 @@ impl Axis {
                 });
                 let (from, to) = match room {
                     Room::Little => (least - 0.15, most + 0.15),
-                    Room::Legend => ((least - 0.1).floor(), (most + 0.1).ceil()),
+                    Room::Whole => ((least - 0.1).floor(), (most + 0.1).ceil()),
                 };
                 let few = to - from < 2.5;
                 let mut labelled = Vec::new();
