@@ -55,7 +55,8 @@ pub const BATCH_BYTES: usize = 256 * 1024;
 /// value is written once, however often it changed meanwhile: while much is applied, what piles up
 /// here is what sled is spared.
 pub const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-/// The most of it: sealing it stops readers for tens of ms.
+/// The most of it: sealing it stops readers for tens of ms. Twice as much while entries wait to be applied:
+/// a rebuild writes the same authors again in each batch.
 pub const WINDOW_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Between two batches of the view writer while nothing is applied.
 pub const WRITE_PACE: Duration = Duration::from_millis(200);

@@ -254,8 +254,7 @@ impl View {
         crc: u32,
         entry: &Entry,
     ) -> Result<(Vec<Applied>, Vec<Change>), Error> {
-        let filling = self.memory.read().changed_bytes();
-        self.writer.wait_for_room(filling)?;
+        self.writer.wait_for_room()?;
         let mut changes = Vec::new();
         let outcomes = self
             .apply_commands(index, crc, entry, &mut changes)

@@ -58,6 +58,8 @@ pub(crate) struct Memory {
     sealed: Seq,
     /// A command failed half way: nothing of this may reach sled any more.
     abandoned: bool,
+    /// Entries wait to be applied: see [`Memory::catch_up`].
+    behind: bool,
     /// The last batch that sled has.
     written: u64,
     bytes: usize,
@@ -102,6 +104,7 @@ impl Memory {
             slots: Slots::default(),
             sealed: meta.applied,
             abandoned: false,
+            behind: false,
             meta,
             requests: HashMap::default(),
             changed: Vec::new(),
@@ -263,8 +266,20 @@ impl Memory {
     }
 
     /// The bytes of a full batch.
-    pub(crate) fn window(&self) -> usize {
-        (self.budget / 2).clamp(limits::WINDOW_BYTES, limits::WINDOW_BYTES_MAX)
+    fn window(&self) -> usize {
+        let window = (self.budget / 2).clamp(limits::WINDOW_BYTES, limits::WINDOW_BYTES_MAX);
+        if self.behind { 2 * window } else { window }
+    }
+
+    /// Past so many unwritten bytes the applier waits.
+    pub(crate) fn unwritten_max(&self) -> usize {
+        self.window() * 3 / 2
+    }
+
+    /// Whether entries wait to be applied. As long as they do, batches are twice as large: who rebuilds
+    /// a view writes the same authors again in each.
+    pub(crate) fn catch_up(&mut self, behind: bool) {
+        self.behind = behind;
     }
 
     /// The number of a user whose name was seen before.

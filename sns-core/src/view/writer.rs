@@ -44,8 +44,6 @@ struct Shared {
     store: Store,
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// Past so many unwritten bytes the applier waits.
-    most: usize,
     /// The applier has more to do than it has done: see [`Writer::behind`].
     behind: AtomicBool,
 }
@@ -82,13 +80,11 @@ impl Writer {
         scrub: Scrub,
     ) -> Result<Self, Error> {
         let queue = Mutex::new(Queue::default());
-        let most = memory.read().window() * 3 / 2;
         let shared = Arc::new(Shared {
             memory,
             store,
             queue,
             changed: Condvar::new(),
-            most,
             behind: AtomicBool::new(false),
         });
         let run = Arc::clone(&shared);
@@ -114,7 +110,9 @@ impl Writer {
     /// written: an import or a rebuild would write the same lists again and again, and be the slower
     /// for it.
     pub(crate) fn behind(&self, behind: bool) {
-        self.shared.behind.store(behind, Ordering::Relaxed);
+        if self.shared.behind.swap(behind, Ordering::Relaxed) != behind {
+            self.shared.memory.write().catch_up(behind);
+        }
     }
 
     /// Whether someone waits for sled to stand at the end of an entry.
@@ -122,15 +120,19 @@ impl Writer {
         self.shared.queue.lock().job.is_some()
     }
 
-    /// Waits until what is unwritten is within its bound; `filling` = bytes of it in the batch that is
-    /// not sealed yet. They count, so that a flooded replica goes on step by step with the writer, and
-    /// never stands still for as long as a whole batch takes, as if it hung.
+    /// Waits until what is unwritten is within its bound. The batch that is being filled counts, so that
+    /// a flooded replica goes on step by step with the writer, and never stands still for as long as a
+    /// whole batch takes, as if it hung.
     ///
     /// # Errors
     /// Sled cannot be written any more.
-    pub(crate) fn wait_for_room(&self, filling: usize) -> Result<(), Error> {
+    pub(crate) fn wait_for_room(&self) -> Result<(), Error> {
+        let (filling, most) = {
+            let memory = self.shared.memory.read();
+            (memory.changed_bytes(), memory.unwritten_max())
+        };
         let mut queue = self.shared.queue.lock();
-        let full = |queue: &Queue| queue.bytes > 0 && queue.bytes + filling > self.shared.most;
+        let full = |queue: &Queue| queue.bytes > 0 && queue.bytes + filling > most;
         while full(&queue) && queue.failed.is_none() && !queue.stop {
             if !std::mem::replace(&mut queue.waits, true) {
                 // A job gives up, a rest ends.
@@ -282,9 +284,10 @@ impl Shared {
             None
         };
         if let Some(job) = job {
+            let most = self.memory.read().unwritten_max();
             job(&self.store, at, &|| {
                 let queue = self.queue.lock();
-                queue.stop || queue.waits || queue.bytes > self.most / 4 * 3
+                queue.stop || queue.waits || queue.bytes > most / 4 * 3
             });
         }
     }
