@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use super::{finish, say};
 
-/// All of them take about 25 minutes.
+/// All of them take about 15 minutes.
 const FIGURES: &[(&str, &str)] = &[
     (
         "pages",
