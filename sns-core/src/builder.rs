@@ -9,15 +9,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::log::Log;
 use crate::log::dir::{DirLog, DirLogOptions, Witness};
+#[cfg(feature = "nats")]
+use crate::log::jetstream::{JetStreamLog, JetStreamOptions};
 use crate::log::memory::MemoryLog;
 use crate::rebuild::{AppliedNote, ViewFiles};
 use crate::replica::Replica;
 use crate::seq::Seq;
 use crate::settings::Settings;
-use crate::sns::Sns;
+use crate::snapshots::SnapshotStore;
+use crate::sns::{Parts, Sns};
 use crate::view;
 use crate::view::apply::Rules;
 use crate::view::seams::Seams;
+use crate::view::snapshot::SnapshotInfo;
 
 /// How long [`SnsBuilder::open`] waits for the log to be applied, piece by piece.
 const CATCH_UP_PIECE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -42,6 +46,9 @@ pub struct SnsBuilder {
 enum Place {
     Directory(PathBuf),
     Memory(MemoryLog),
+    /// The directory holds views only.
+    #[cfg(feature = "nats")]
+    JetStream(PathBuf, Box<JetStreamOptions>),
 }
 
 impl SnsBuilder {
@@ -66,6 +73,29 @@ impl SnsBuilder {
             check_bytes: None,
             seams: Seams::default(),
         }
+    }
+
+    /// Follows the log on a NATS JetStream cluster; the directory holds the views of this machine
+    /// alone.
+    ///
+    /// ```no_run
+    /// # fn main() -> sns_core::Result<()> {
+    /// use sns_core::{Sns, log::jetstream::JetStreamOptions};
+    ///
+    /// let cluster = JetStreamOptions::new(["nats://n1", "nats://n2", "nats://n3"]);
+    /// let sns = Sns::builder("./views").jetstream(cluster).open()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "nats")]
+    pub fn jetstream(mut self, options: JetStreamOptions) -> Self {
+        self.place = match self.place {
+            Place::Directory(path) | Place::JetStream(path, _) => {
+                Place::JetStream(path, Box::new(options))
+            }
+            memory @ Place::Memory(_) => memory,
+        };
+        self
     }
 
     /// The name under which this process keeps its view in the directory. Without it, the first
@@ -176,15 +206,31 @@ impl SnsBuilder {
             Place::Directory(path) => {
                 let data = DataDir::open(path, self.settings.force_network_fs)?;
                 let (node, lock) = lock(&data, self.node)?;
-                let files = ViewFiles::new(
-                    data.node_dir(&node),
-                    Some(data.snapshots_dir()),
-                    options,
-                    Some(lock),
-                    None,
-                );
+                let snapshots = SnapshotStore::of_directory(&data);
+                let files = files(&data, &node, &snapshots, options, lock);
                 let log = open_log(&data, &node, &files, &self.settings)?;
-                (log, files, node, Some(data))
+                (log, files, node, Some(Parts { data, snapshots }))
+            }
+            #[cfg(feature = "nats")]
+            Place::JetStream(path, cluster) => {
+                // A log that is gone is not made anew beside views of it.
+                let known = DataDir::open_existing(&path, self.settings.force_network_fs);
+                let is_known = known.is_ok_and(|it| it.log_elsewhere().is_some());
+                let cluster = if is_known {
+                    cluster.create(false)
+                } else {
+                    *cluster
+                };
+                let log = JetStreamLog::open(&cluster)?;
+                let data = DataDir::open_for(path, self.settings.force_network_fs, &log)?;
+                let (node, lock) = lock(&data, self.node)?;
+                let snapshots = SnapshotStore::of_jetstream(&log, &data.snapshots_dir())?;
+                let files = files(&data, &node, &snapshots, options, lock);
+                let listed = snapshots.list()?.into_iter();
+                let listed = listed.filter_map(|(_, info)| info.ok()).collect();
+                log.compare(&witnesses(&data, listed)?)?;
+                let parts = Parts { data, snapshots };
+                (Arc::new(log), files, node, Some(parts))
             }
         };
         let view = files.open(&*log)?;
@@ -229,6 +275,17 @@ fn lock(data: &DataDir, node: Option<String>) -> Result<(String, NodeLock)> {
     ))
 }
 
+fn files(
+    data: &DataDir,
+    node: &str,
+    snapshots: &SnapshotStore,
+    options: view::Options,
+    lock: NodeLock,
+) -> ViewFiles {
+    let dir = data.node_dir(node);
+    ViewFiles::new(dir, Some(snapshots.clone()), options, Some(lock), None)
+}
+
 fn open_log(
     data: &DataDir,
     node: &str,
@@ -239,14 +296,13 @@ fn open_log(
         .node(node)
         .segment_bytes(settings.segment_bytes)
         .file_events(settings.file_events)
-        .witnesses(witnesses(data, files)?);
+        .witnesses(witnesses(data, files.snapshots())?);
     Ok(Arc::new(DirLog::open(&data.log_dir(), options)?))
 }
 
 /// Snapshots and views declare entries durable: the log must still have them.
-fn witnesses(data: &DataDir, files: &ViewFiles) -> Result<Vec<Witness>> {
-    let mut witnesses: Vec<Witness> = files
-        .snapshots()
+fn witnesses(data: &DataDir, snapshots: Vec<SnapshotInfo>) -> Result<Vec<Witness>> {
+    let mut witnesses: Vec<Witness> = snapshots
         .into_iter()
         .map(|snapshot| Witness {
             name: format!("snapshot {}", snapshot.index),

@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::error::{Error, Reason, Result};
+use crate::log::LogId;
 use crate::log::dir::network_file_system;
 
 /// The version of the layout below.
 const VERSION: u32 = 1;
+/// That of a directory whose log lies elsewhere: a program that knows only the first must not make
+/// a log in it.
+const VERSION_ELSEWHERE: u32 = 2;
 
 /// The data directory: `format.json`, `secret`, `log/`, `snapshots/`, `nodes/<node>/`; open to its
 /// owner alone (0700).
@@ -30,6 +34,16 @@ struct Format {
     data_id: String,
     /// Milliseconds since 1970.
     made_at: u64,
+    /// The log on other machines that this directory belongs to; `None`: the one in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_id: Option<String>,
+}
+
+/// What a new directory is given.
+struct Origin {
+    data_id: String,
+    secret: [u8; 32],
+    log_id: Option<LogId>,
 }
 
 fn failed<'a>(doing: &'a str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
@@ -58,9 +72,101 @@ impl DataDir {
     pub fn open(path: impl AsRef<Path>, force: bool) -> Result<Self> {
         let path = path.as_ref();
         if !path.join("format.json").exists() {
-            Self::make(path, force)?;
+            let origin = Origin {
+                data_id: uuid::Uuid::new_v4().to_string(),
+                secret: rand::random(),
+                log_id: None,
+            };
+            Self::make(path, force, &origin)?;
         }
-        Self::open_existing(path, force)
+        let data = Self::open_existing(path, force)?;
+        data.refuse_elsewhere()?;
+        Ok(data)
+    }
+
+    /// Opens the data in `path`, or makes it as the copy of other data, whose tokens stay good.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`]; `Invalid` also when it is other data.
+    pub fn open_as(
+        path: impl AsRef<Path>,
+        force: bool,
+        data_id: &str,
+        secret: [u8; 32],
+    ) -> Result<Self> {
+        let path = path.as_ref();
+        if !path.join("format.json").exists() {
+            let origin = Origin {
+                data_id: data_id.to_owned(),
+                secret,
+                log_id: None,
+            };
+            Self::make(path, force, &origin)?;
+        }
+        let data = Self::open(path, force)?;
+        if data.data_id() == data_id {
+            return Ok(data);
+        }
+        Err(invalid(format!(
+            "{} holds other data: give a new directory",
+            data.path.display()
+        )))
+    }
+
+    /// Opens the directory of the views of a log on other machines, or makes it.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`]; `Invalid` also when it belongs to another log, or holds one itself.
+    #[cfg(feature = "nats")]
+    pub fn open_for(
+        path: impl AsRef<Path>,
+        force: bool,
+        log: &crate::log::jetstream::JetStreamLog,
+    ) -> Result<Self> {
+        use crate::log::Log as _;
+        let path = path.as_ref();
+        if !path.join("format.json").exists() {
+            let origin = Origin {
+                data_id: log.data_id().to_owned(),
+                secret: log.secret()?,
+                log_id: Some(log.id()),
+            };
+            Self::make(path, force, &origin)?;
+        }
+        let data = Self::open_existing(path, force)?;
+        let path = data.path.display();
+        match data.log_elsewhere() {
+            Some(id) if id == log.id() => Ok(data),
+            Some(id) => Err(invalid(format!(
+                "{path} holds views of another log ({id}, and the stream holds {}): give the stream \
+                 that it belongs to, or another directory",
+                log.id()
+            ))),
+            None => Err(invalid(format!(
+                "{path} holds a log itself: give another directory; `sns-server log copy --from` \
+                 copies the log"
+            ))),
+        }
+    }
+
+    /// The log on other machines that it belongs to; `None`: it holds its log itself.
+    pub fn log_elsewhere(&self) -> Option<LogId> {
+        let id = self.format.log_id.as_ref()?;
+        u128::from_str_radix(id, 16).ok().map(LogId)
+    }
+
+    /// Refuses where the log lies elsewhere.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn refuse_elsewhere(&self) -> Result<()> {
+        match &self.format.log_id {
+            None => Ok(()),
+            Some(_) => Err(invalid(format!(
+                "{} holds views of a log on NATS JetStream, and no log: give --log nats://host",
+                self.path.display()
+            ))),
+        }
     }
 
     /// Opens the data in `path`.
@@ -86,11 +192,15 @@ impl DataDir {
             )
             .with_source(e)
         })?;
-        if format.version != VERSION {
+        let expected = match format.log_id {
+            None => VERSION,
+            Some(_) => VERSION_ELSEWHERE,
+        };
+        if format.version != expected {
             return Err(Error::new(
                 Reason::Damaged,
                 format!(
-                    "{} was made by another version (format {}, this program has {VERSION}): \
+                    "{} was made by another version (format {}, this program has {expected}): \
                      upgrade this program",
                     path.display(),
                     format.version
@@ -102,7 +212,7 @@ impl DataDir {
         Ok(Self { path, format })
     }
 
-    fn make(path: &Path, force: bool) -> Result<()> {
+    fn make(path: &Path, force: bool, origin: &Origin) -> Result<()> {
         let dir = |path: &Path| {
             fs::DirBuilder::new()
                 .recursive(true)
@@ -133,12 +243,16 @@ impl DataDir {
         for part in ["log", "snapshots", "nodes"] {
             dir(&path.join(part))?;
         }
-        let secret: [u8; 32] = rand::random();
-        write_once(&path.join("secret"), &secret)?;
+        write_once(&path.join("secret"), &origin.secret)?;
         let format = Format {
-            version: VERSION,
-            data_id: uuid::Uuid::new_v4().to_string(),
+            version: if origin.log_id.is_some() {
+                VERSION_ELSEWHERE
+            } else {
+                VERSION
+            },
+            data_id: origin.data_id.clone(),
             made_at: Clock::system().now_ms(),
+            log_id: origin.log_id.map(|id| id.to_string()),
         };
         let json = serde_json::to_vec(&format)
             .map_err(|e| Error::new(Reason::Internal, format!("format.json: {e}")))?;

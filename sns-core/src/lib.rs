@@ -19,6 +19,9 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The log lies in that directory, for all programs of one machine. With the feature `nats` it may
+//! lie on a cluster of NATS JetStream instead, for several machines: `SnsBuilder::jetstream`.
 
 mod builder;
 mod clock;

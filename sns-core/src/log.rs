@@ -19,7 +19,12 @@ use std::time::{Duration, Instant};
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 pub mod dir;
+#[cfg(feature = "nats")]
+pub mod jetstream;
 pub mod memory;
+mod verify;
+
+pub use verify::{Damage, VerifyReport, verify};
 
 /// Names one log: drawn when it is made, never changed. A view or snapshot of another log is not
 /// loaded.
@@ -67,7 +72,7 @@ impl fmt::Debug for Record {
 pub enum AppendPhase {
     /// Nothing to do.
     Idle,
-    /// Another process holds the right to write.
+    /// Another process holds the right to write, or other machines have to answer.
     WaitsForLock,
     /// It holds the right to write.
     HoldsLock,
@@ -85,6 +90,13 @@ pub struct AppendProgress {
     /// Appends finished by this handle, failed ones too.
     pub finished: u64,
 }
+
+/// How long a view that is ahead of a log on other machines waits before that log is said to have
+/// lost entries.
+pub(crate) const WITNESS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Is told the tail of a log.
+pub type AskedTail = Box<dyn FnOnce(Result<u64, Error>) + Send>;
 
 /// A shared, totally ordered history of opaque entries.
 ///
@@ -122,6 +134,26 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Io`], [`Error::Damaged`], [`Error::Unavailable`].
     fn tail(&self) -> Result<u64, Error>;
 
+    /// Asks for [`Log::tail`] without waiting for it; `then` is called once, on any thread.
+    fn ask_tail(&self, then: AskedTail) {
+        then(self.tail());
+    }
+
+    /// The tail as this handle knew it last: past all that it read or appended. Never waits for
+    /// another machine.
+    ///
+    /// # Errors
+    /// As [`Log::tail`].
+    fn known_tail(&self) -> Result<u64, Error> {
+        self.tail()
+    }
+
+    /// Whether a view that holds an entry other than the log's at the same index proves that the
+    /// log lost what was durable. Otherwise the view is taken to be wrong.
+    fn views_are_witnesses(&self) -> bool {
+        false
+    }
+
     /// The oldest index that can be read; equals the tail when there is none.
     ///
     /// # Errors
@@ -145,7 +177,7 @@ pub trait Log: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Invalid`]: `index` is not durable yet. [`Error::Io`], [`Error::Unavailable`].
     fn trim_to(&self, index: u64) -> Result<(), Error>;
 
-    /// Bytes the log takes now.
+    /// Bytes the log takes, about; never waits for another machine.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -172,8 +204,11 @@ pub enum Error {
     /// A bound is broken; nothing was written.
     #[error("{0}")]
     Invalid(String),
+    /// The log cannot be opened like this: what was asked for, or what was found, will not do.
+    #[error("{0}")]
+    Refused(String),
     /// No writes now; nothing was written.
-    #[error("the log takes no writes now: {0}")]
+    #[error("the log is not available now: {0}")]
     Unavailable(String),
     /// The disk is full; nothing was written.
     #[error("the disk is full: {0}")]
@@ -213,6 +248,7 @@ impl From<Error> for crate::error::Error {
     fn from(error: Error) -> Self {
         use crate::error::Reason;
         let reason = match &error {
+            Error::Refused(why) => return Self::invalid(why.clone()),
             Error::Invalid(_) => Reason::Internal,
             Error::Unavailable(_) | Error::Io { .. } => Reason::LogUnavailable,
             Error::Full(_) => Reason::DiskFull,

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::data_dir::NodeLock;
 use crate::error::{Error, Reason, Result};
 use crate::log::{self, Log, LogId};
-use crate::view::snapshot::{self, SnapshotInfo};
+use crate::snapshots::SnapshotStore;
+use crate::view::snapshot::SnapshotInfo;
 use crate::view::{self, Standing, View};
 
 /// How often a node says in its directory how far its view is.
@@ -27,8 +28,8 @@ pub(crate) struct ViewFiles(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     node_dir: PathBuf,
-    /// `None`: a log that is not in a data directory; there are no snapshots of it.
-    snapshots: Option<PathBuf>,
+    /// `None`: a log in memory; there are no snapshots of it.
+    snapshots: Option<SnapshotStore>,
     options: view::Options,
     noted: Mutex<Option<(Instant, u64)>>,
     /// Nobody else may touch them.
@@ -94,7 +95,7 @@ fn io_failed(doing: &str, path: &Path, error: io::Error) -> Error {
 impl ViewFiles {
     pub(crate) fn new(
         node_dir: PathBuf,
-        snapshots: Option<PathBuf>,
+        snapshots: Option<SnapshotStore>,
         options: view::Options,
         lock: Option<NodeLock>,
         temporary: Option<tempfile::TempDir>,
@@ -203,7 +204,10 @@ impl ViewFiles {
                 useless(format!("it is empty, and the log begins at entry {head}"))
             };
         };
-        let tail = log.tail()?;
+        let mut tail = log.tail()?;
+        if index >= tail && log.views_are_witnesses() {
+            tail = log.wait(index, log::WITNESS_PATIENCE)?;
+        }
         if index >= tail {
             return Err(Unfit::Refused(Error::new(
                 Reason::Damaged,
@@ -224,6 +228,14 @@ impl ViewFiles {
         }
         match log.read(index, 1)?.first() {
             Some(record) if record.crc == crc => Ok(view),
+            _ if log.views_are_witnesses() => Err(Unfit::Refused(Error::new(
+                Reason::Damaged,
+                format!(
+                    "a view holds another entry {index} than the log: the log lost entries that \
+                     were durable and goes on with others; restore it from a backup, or, if this \
+                     log is the one to follow, delete that view"
+                ),
+            ))),
             _ => useless(format!("its entry {index} is not the log's")),
         }
     }
@@ -279,7 +291,12 @@ impl ViewFiles {
     }
 
     fn load(&self, snapshot: &SnapshotInfo, log: &dyn Log) -> Result<View, Unfit> {
-        View::load(&self.view_dir(), &snapshot.path, log.id(), &self.0.options)
+        let Some(store) = &self.0.snapshots else {
+            return Err(Unfit::Useless("there is no store".into()));
+        };
+        let local = store.fetch(snapshot);
+        let local = local.map_err(|error| Unfit::Unreadable(error.to_string()))?;
+        View::load(&self.view_dir(), &local.path, log.id(), &self.0.options)
             .map_err(Unfit::from)
             .and_then(|view| Self::fits(view, log))
     }
@@ -292,11 +309,10 @@ impl ViewFiles {
 
     /// All snapshots, newest first, and what is wrong with some.
     fn list_snapshots(&self) -> Result<Vec<Result<SnapshotInfo, view::Error>>> {
-        let Some(dir) = self.0.snapshots.as_ref().filter(|dir| dir.exists()) else {
+        let Some(store) = &self.0.snapshots else {
             return Ok(Vec::new());
         };
-        let listed = snapshot::list(dir)?;
-        Ok(listed.into_iter().map(|(_, info)| info).collect())
+        Ok(store.find()?.into_iter().map(|(_, info)| info).collect())
     }
 
     /// Moves the view out of the way and deletes it.

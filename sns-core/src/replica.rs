@@ -259,24 +259,32 @@ impl Replica {
         self.applied().max(Seq::new(goal, 0))
     }
 
-    /// The seq that a read must reach to include all that was acknowledged before now.
-    fn linearizable_goal(&self) -> Result<Seq> {
-        Ok(Seq::new(self.log.tail()? - 1, 0))
+    /// What a read with these demands must reach, if that can be told without asking the log.
+    fn known_goal(&self, at_least: Seq, linearizable: bool) -> Option<Seq> {
+        let known = !linearizable
+            && (at_least <= self.applied()
+                || self
+                    .log
+                    .known_tail()
+                    .is_ok_and(|tail| at_least.index() < tail));
+        known.then_some(at_least)
     }
 
-    /// What a read with these demands must reach.
-    fn read_goal(&self, at_least: Seq, linearizable: bool) -> Result<Seq> {
-        let mut goal = at_least;
-        if at_least > self.applied() && at_least.index() >= self.log.tail()? {
+    /// What a read with these demands must reach while the log ends before `tail`.
+    fn goal(&self, at_least: Seq, linearizable: bool, tail: u64) -> Result<Seq> {
+        if at_least > self.applied() && at_least.index() >= tail {
             return Err(Error::new(
                 Reason::SeqUnknown,
                 format!("{at_least} lies past the end of this log: it is of other data"),
             ));
         }
-        if linearizable {
-            goal = goal.max(self.linearizable_goal()?);
-        }
-        Ok(goal)
+        // All that was acknowledged before the tail was asked for.
+        let all = Seq::new(tail - 1, 0);
+        Ok(if linearizable {
+            at_least.max(all)
+        } else {
+            at_least
+        })
     }
 
     /// Whether the state includes `goal`. A seq names a command; an entry may have fewer slots than
@@ -286,16 +294,35 @@ impl Replica {
         applied >= goal || self.view().standing().index >= goal.index()
     }
 
+    /// Whether it serves and the state includes `goal`.
+    fn shows(&self, goal: Seq) -> Result<bool> {
+        Ok(self.check_serving()? && self.has_reached(goal))
+    }
+
     /// Waits until the start is over and the state includes `at_least` (and, if `linearizable`, all
     /// that was acknowledged before). Without an end of its own.
     pub(crate) async fn reach(&self, at_least: Seq, linearizable: bool) -> Result<()> {
-        let mut goal = None;
-        if self.step_towards(&mut goal, at_least, linearizable)? {
+        self.until(|| self.check_serving()).await?;
+        let goal = if let Some(goal) = self.known_goal(at_least, linearizable) {
+            goal
+        } else {
+            let (tell, told) = oneshot::async_channel();
+            self.log.ask_tail(Box::new(|tail| drop(tell.send(tail))));
+            let tail = told.await.map_err(|_| untold())??;
+            self.goal(at_least, linearizable, tail)?
+        };
+        self.until(|| self.shows(goal)).await
+    }
+
+    /// Waits until something that moves the state makes `done` true.
+    async fn until(&self, done: impl Fn() -> Result<bool>) -> Result<()> {
+        // Most wait for nothing: nobody has to be told for them.
+        if done()? {
             return Ok(());
         }
         loop {
             let listener = self.moved.listen();
-            if self.step_towards(&mut goal, at_least, linearizable)? {
+            if done()? {
                 return Ok(());
             }
             listener.await;
@@ -309,16 +336,31 @@ impl Replica {
         linearizable: bool,
         timeout: Duration,
     ) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        self.until_blocking(deadline, || self.check_serving())?;
+        let goal = if let Some(goal) = self.known_goal(at_least, linearizable) {
+            goal
+        } else {
+            let (tell, told) = oneshot::channel();
+            self.log.ask_tail(Box::new(|tail| drop(tell.send(tail))));
+            let tail = match told.recv_deadline(deadline) {
+                Ok(tail) => tail?,
+                Err(oneshot::RecvTimeoutError::Timeout) => return Err(self.too_late()),
+                Err(oneshot::RecvTimeoutError::Disconnected) => return Err(untold()),
+            };
+            self.goal(at_least, linearizable, tail)?
+        };
+        self.until_blocking(deadline, || self.shows(goal))
+    }
+
+    fn until_blocking(&self, deadline: Instant, done: impl Fn() -> Result<bool>) -> Result<()> {
         use event_listener::Listener as _;
-        let mut goal = None;
-        // Most reads wait for nothing: nobody has to be told for them.
-        if self.step_towards(&mut goal, at_least, linearizable)? {
+        if done()? {
             return Ok(());
         }
-        let deadline = Instant::now() + timeout;
         loop {
             let listener: EventListener = self.moved.listen();
-            if self.step_towards(&mut goal, at_least, linearizable)? {
+            if done()? {
                 return Ok(());
             }
             if listener.wait_deadline(deadline).is_none() {
@@ -336,22 +378,6 @@ impl Replica {
                 "this replica has not reached the state asked for; try another one",
             ),
         }
-    }
-
-    fn step_towards(
-        &self,
-        goal: &mut Option<Seq>,
-        at_least: Seq,
-        linearizable: bool,
-    ) -> Result<bool> {
-        if !self.check_serving()? {
-            return Ok(false);
-        }
-        let goal = match *goal {
-            Some(goal) => goal,
-            None => *goal.insert(self.read_goal(at_least, linearizable)?),
-        };
-        Ok(self.has_reached(goal))
     }
 
     /// What each stage does.
@@ -440,6 +466,11 @@ impl Replica {
         self.change_health(&mut self.health.lock(), health);
         self.moved.notify(usize::MAX);
     }
+}
+
+/// The log never answered: it was closed.
+fn untold() -> Error {
+    Error::new(Reason::LogUnavailable, "the log was closed")
 }
 
 /// Lets nobody wait for a thread that died of a broken invariant.

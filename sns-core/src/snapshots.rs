@@ -1,20 +1,20 @@
 //! Making snapshots, and trimming the log behind them.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod store;
 
-use rustix::fs::{FlockOperation, flock};
+use std::path::Path;
 
 use crate::command::{Command, Intent};
-use crate::data_dir::{DataDir, open_lock};
-use crate::error::{Error, Reason, Result};
+use crate::error::{Error, Result};
 use crate::limits;
 use crate::seq::Seq;
 use crate::sns::Sns;
 use crate::view::snapshot::{self, SnapshotInfo};
 
+pub use store::{Listed, SnapshotStore};
+
 impl Sns {
-    /// Copies the view into `DATA/snapshots`, marks it in the log, and trims what two snapshots
+    /// Copies the view into `DATA/snapshots` (or where the snapshots of a cluster lie), marks it in the log, and trims what two snapshots
     /// cover. Reads and writes go on meanwhile. Blocks until it is done.
     ///
     /// # Errors
@@ -36,18 +36,20 @@ impl Sns {
     pub fn create_snapshot(&self) -> Result<SnapshotInfo> {
         let replica = self.replica();
         let data = self
-            .data_dir()
+            .parts()
             .ok_or_else(|| Error::invalid("a log in memory has no snapshots"))?;
         if replica.view().standing().index == 0 {
             return Err(Error::invalid(
                 "the log is empty: there is nothing to take a snapshot of",
             ));
         }
-        let dir = data.snapshots_dir();
+        let store = &data.snapshots;
         // One at a time, in all processes; held until the old ones are gone.
-        let _lock = lock(&dir)?;
-        remove_leftovers(&dir);
-        let info = replica.view().snapshot(&dir)?;
+        let _lock = store.lock()?;
+        store.sweep();
+        let dir = store.spool();
+        let made = replica.view().snapshot(dir)?;
+        let info = store.keep(made)?;
         let intent = Intent::Checkpoint {
             index: info.index,
             digest: info.digest,
@@ -60,7 +62,7 @@ impl Sns {
         };
         let reply = replica.submit(command, true)?;
         crate::pending::Pending::waiting(reply, |applied| Ok(applied.seq)).wait()?;
-        self.keep_two(&dir)?;
+        self.keep_two(store)?;
         Ok(info)
     }
 
@@ -70,10 +72,11 @@ impl Sns {
     /// # Errors
     /// `Unavailable`: the size of the log cannot be read.
     pub fn wants_snapshot(&self) -> Result<bool> {
-        let Some(data) = self.data_dir() else {
+        let Some(data) = self.parts() else {
             return Ok(false);
         };
-        let mut listed = list(data)?.into_iter().filter_map(|(_, info)| info.ok());
+        let listed = data.snapshots.list()?.into_iter();
+        let mut listed = listed.filter_map(|(_, info)| info.ok());
         let newest = listed.find(SnapshotInfo::is_usable);
         let replica = self.replica();
         let size = replica.log.size_bytes()?;
@@ -87,22 +90,23 @@ impl Sns {
     }
 
     /// Deletes all but the two newest good snapshots, and trims the log up to the older of the two.
-    fn keep_two(&self, dir: &Path) -> Result<()> {
+    fn keep_two(&self, store: &SnapshotStore) -> Result<()> {
         let log = &self.replica().log;
-        let good: Vec<SnapshotInfo> = snapshot::list(dir)?
+        let good: Vec<SnapshotInfo> = store
+            .list()?
             .into_iter()
             .filter_map(|(_, info)| info.ok())
             .filter(|info| info.log_id == log.id() && info.is_usable())
             .collect();
         if let Some(older) = good.get(limits::SNAPSHOTS_KEPT - 1) {
             // Only what both can replace goes: an unreadable one must not cost the log.
-            if let Err(error) = snapshot::verify(&older.path) {
+            if let Err(error) = store.verify(older) {
                 tracing::warn!(%error, "the log is not trimmed: the older snapshot is damaged");
                 return Ok(());
             }
             log.trim_to(older.index)?;
             for old in good.iter().skip(limits::SNAPSHOTS_KEPT) {
-                if let Err(error) = fs::remove_file(&old.path) {
+                if let Err(error) = store.remove(old) {
                     tracing::warn!(%error, path = %old.path.display(), "an old snapshot stays");
                 }
             }
@@ -111,53 +115,10 @@ impl Sns {
     }
 }
 
-/// The snapshots of a data directory, newest first; one whose header is damaged says so in its
-/// place.
-///
-/// # Errors
-/// `Damaged`: the directory cannot be read.
-pub fn list(data: &DataDir) -> Result<Vec<(PathBuf, Result<SnapshotInfo>)>> {
-    let listed = snapshot::list(&data.snapshots_dir())?;
-    Ok(listed
-        .into_iter()
-        .map(|(path, info)| (path, info.map_err(Error::from)))
-        .collect())
-}
-
 /// Reads a snapshot to its end and checks every byte.
 ///
 /// # Errors
 /// `Damaged`: it is not what was written, or cannot be read.
 pub fn verify(path: &Path) -> Result<SnapshotInfo> {
     Ok(snapshot::verify(path)?)
-}
-
-fn lock(dir: &Path) -> Result<fs::File> {
-    let path = dir.join("lock");
-    let unavailable = |e: std::io::Error| {
-        Error::new(
-            Reason::LogUnavailable,
-            format!("locking {}: {e}", path.display()),
-        )
-        .with_source(e)
-    };
-    let file = open_lock(&path).map_err(unavailable)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
-            Reason::Overloaded,
-            "another process makes a snapshot now",
-        )),
-        Err(e) => Err(unavailable(e.into())),
-    }
-}
-
-/// Files that a process left behind which died while it wrote one.
-fn remove_leftovers(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(".snap-") {
-            // If it stays, the next one tries again.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }

@@ -13,6 +13,7 @@ use crate::post::Post;
 use crate::read::{Home, PostsOf, Users};
 use crate::replica::{Health, Progress, Replica};
 use crate::seq::Seq;
+use crate::snapshots::SnapshotStore;
 use crate::subscription::{Subscribe, Subscription};
 use crate::user::Username;
 use crate::view::pages::UserList;
@@ -41,7 +42,14 @@ pub struct Sns(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     replica: Arc<Replica>,
-    data: Option<DataDir>,
+    parts: Option<Parts>,
+}
+
+/// What lies around a log that is not in memory.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) data: DataDir,
+    pub(crate) snapshots: SnapshotStore,
 }
 
 impl Drop for Inner {
@@ -156,8 +164,12 @@ impl Sns {
         SnsBuilder::over_memory(log)
     }
 
-    pub(crate) fn new(replica: Arc<Replica>, data: Option<DataDir>) -> Self {
-        Self(Arc::new(Inner { replica, data }))
+    pub(crate) fn new(replica: Arc<Replica>, parts: Option<Parts>) -> Self {
+        Self(Arc::new(Inner { replica, parts }))
+    }
+
+    pub(crate) fn parts(&self) -> Option<&Parts> {
+        self.0.parts.as_ref()
     }
 
     pub(crate) fn replica(&self) -> &Arc<Replica> {
@@ -493,7 +505,7 @@ impl Sns {
             state,
             applied: standing.index,
             // What the log cannot tell now is what it told last: at least all that is applied.
-            tail: replica.log.tail().unwrap_or(standing.index + 1),
+            tail: replica.log.known_tail().unwrap_or(standing.index + 1),
             digest: format!("{:032x}", standing.digest),
             streams: replica.hub.open() as u64,
             reason,
@@ -530,7 +542,7 @@ impl Sns {
     /// # }
     /// ```
     pub fn data_dir(&self) -> Option<&DataDir> {
-        self.0.data.as_ref()
+        Some(&self.0.parts.as_ref()?.data)
     }
 
     /// Which log this is a replica of.

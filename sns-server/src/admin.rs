@@ -8,11 +8,12 @@ use std::path::Path;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use sns_core::log::dir::{DirLog, DirLogOptions};
-use sns_core::log::{self, Log as _};
-use sns_core::{DataDir, ErrorKind, Reason, SnapshotInfo, Sns, snapshots};
+use sns_core::log::dir::DirLog;
+use sns_core::log::{self, Log};
+use sns_core::snapshots::SnapshotStore;
+use sns_core::{ErrorKind, Reason, SnapshotInfo};
 
-use crate::config::DataConfig;
+use crate::config::{DataConfig, LogPlace};
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::telemetry::escaped;
@@ -25,18 +26,16 @@ const READ_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// `Damaged`: all before the damage was printed. `Invalid`: there is no data.
 pub fn log_dump(config: &DataConfig) -> Result<()> {
-    let data = existing(config)?;
-    let options = DirLogOptions::default().read_only(true).file_events(false);
-    let log = DirLog::open(&data.log_dir(), options).map_err(core)?;
+    let log = config.read_log()?;
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let dumped = dump(&log, &mut out);
+    let dumped = dump(&*log, &mut out);
     // Also before a failure: what stands before the damage is wanted most.
     let flushed = out.flush().or_else(output::gone);
     dumped?;
     flushed
 }
 
-fn dump(log: &DirLog, out: &mut impl Write) -> Result<()> {
+fn dump(log: &dyn Log, out: &mut impl Write) -> Result<()> {
     let tail = log.tail().map_err(core)?;
     let mut next = log.head().map_err(core)?;
     while next < tail {
@@ -63,8 +62,11 @@ fn dump(log: &DirLog, out: &mut impl Write) -> Result<()> {
 /// # Errors
 /// `Damaged`: it is not; the summary is printed all the same. `Invalid`: there is no data.
 pub fn log_verify(config: &DataConfig, json: bool) -> Result<()> {
-    let data = existing(config)?;
-    let report = DirLog::verify(&data.log_dir()).map_err(core)?;
+    let report = match &config.log {
+        LogPlace::Dir => DirLog::verify(&config.existing()?.log_dir()),
+        LogPlace::Nats(_) => log::verify(&*config.read_log()?),
+    };
+    let report = report.map_err(core)?;
     let damage = report.damage.as_ref().map(|damage| {
         json!({
             "place": damage.place,
@@ -82,10 +84,13 @@ pub fn log_verify(config: &DataConfig, json: bool) -> Result<()> {
         "tail": report.tail,
         "damage": damage,
     });
+    let segments = match report.segments {
+        Some(segments) => format!(" in {segments} segments"),
+        None => String::new(),
+    };
     let text = format!(
-        "{} entries in {} segments, {} bytes; from {} to {}",
+        "{} entries{segments}, {} bytes; from {} to {}",
         report.entries,
-        report.segments,
         report.bytes,
         report.head,
         report.tail.saturating_sub(1)
@@ -107,10 +112,10 @@ pub fn log_verify(config: &DataConfig, json: bool) -> Result<()> {
 /// `Exhausted`: another process makes one; or the disk is full. `Invalid`: there is no data, or
 /// nothing in it. As opening a replica.
 pub fn snapshot_create(config: &DataConfig, json: bool) -> Result<()> {
-    existing(config)?;
-    let sns = Sns::builder(&config.path)
-        .settings(config.settings())
-        .open()?;
+    if config.log == LogPlace::Dir {
+        config.existing()?;
+    }
+    let sns = config.builder("snapshot create")?.open()?;
     let made = sns.create_snapshot();
     sns.close();
     let made = made?;
@@ -122,7 +127,7 @@ pub fn snapshot_create(config: &DataConfig, json: bool) -> Result<()> {
 /// # Errors
 /// `Damaged`: one of them is. `Invalid`: there is no data.
 pub fn snapshot_verify(config: &DataConfig, json: bool) -> Result<()> {
-    each_snapshot(config, json, |path, _| snapshots::verify(path))
+    each_snapshot(config, json, |store, header| store.verify(&header?))
 }
 
 /// Lists the snapshots, newest first: a line each, then a summary.
@@ -136,12 +141,12 @@ pub fn snapshot_list(config: &DataConfig, json: bool) -> Result<()> {
 fn each_snapshot(
     config: &DataConfig,
     json: bool,
-    check: impl Fn(&Path, sns_core::Result<SnapshotInfo>) -> sns_core::Result<SnapshotInfo>,
+    check: impl Fn(&SnapshotStore, sns_core::Result<SnapshotInfo>) -> sns_core::Result<SnapshotInfo>,
 ) -> Result<()> {
-    let data = existing(config)?;
+    let store = config.snapshots()?;
     let (mut good, mut bad, mut bytes) = (0_u64, 0_u64, 0_u64);
-    for (path, header) in snapshots::list(&data)? {
-        match check(&path, header) {
+    for (path, header) in store.list()? {
+        match check(&store, header) {
             Ok(info) => {
                 good += 1;
                 bytes += info.bytes;
@@ -208,14 +213,6 @@ fn summarise(json: bool, object: &Value, text: &str) -> Result<()> {
     } else {
         output::line(&escaped(text))
     }
-}
-
-/// An operator who mistypes the directory must not make a new one.
-fn existing(config: &DataConfig) -> Result<DataDir> {
-    Ok(DataDir::open_existing(
-        &config.path,
-        config.force_network_fs,
-    )?)
 }
 
 fn core(error: log::Error) -> Failure {

@@ -44,15 +44,6 @@ pub enum Command {
     Snapshot(SnapshotCommand),
 }
 
-/// Which log the data has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-#[non_exhaustive]
-pub enum LogKind {
-    /// A shared directory, on one machine.
-    #[default]
-    Dir,
-}
-
 /// How a router draws servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 #[non_exhaustive]
@@ -67,14 +58,18 @@ pub enum Policy {
 /// How the data is kept.
 #[derive(Debug, Group)]
 pub struct Storage {
-    /// The kind of log.
+    /// Where the log is: `dir`, in the data directory, or `nats://HOST[:PORT],...`, a cluster of
+    /// NATS JetStream; then the data directory holds the views of this machine alone.
     #[arg(
         long = "log",
-        value_name = "KIND",
+        value_name = "LOG",
         env = "SNS_LOG",
         default_value = "dir"
     )]
-    pub log: LogKind,
+    pub log: String,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    pub nats: Nats,
     /// Use a network file system all the same. Several machines on one directory lose data.
     #[arg(long, env = "SNS_FORCE_NETWORK_FS")]
     pub force_network_fs: bool,
@@ -83,6 +78,58 @@ pub struct Storage {
     #[arg(default_value_t = sns_core::limits::SEGMENT_BYTES)]
     #[arg(value_parser = clap::value_parser!(u64).range(65_536..))]
     pub segment_bytes: u64,
+}
+
+/// How a NATS cluster is reached, and how the stream is made in it.
+#[derive(Debug, Group)]
+#[command(next_help_heading = "With --log nats://")]
+pub struct Nats {
+    /// The stream that holds the log.
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SNS_NATS_STREAM",
+        default_value = "SNS"
+    )]
+    pub nats_stream: String,
+    /// Copies of the stream when it is made; by default 3 in a cluster, else 1.
+    #[arg(long, value_name = "N", env = "SNS_NATS_REPLICAS")]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub nats_replicas: Option<u8>,
+    /// User of the cluster.
+    #[arg(long, value_name = "NAME", env = "SNS_NATS_USER")]
+    #[arg(requires = "nats_password_file")]
+    pub nats_user: Option<String>,
+    /// A file with the user's password.
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_PASSWORD_FILE")]
+    #[arg(requires = "nats_user")]
+    pub nats_password_file: Option<PathBuf>,
+    /// A file with a token.
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_TOKEN_FILE")]
+    #[arg(conflicts_with_all = ["nats_user", "nats_credentials"])]
+    pub nats_token_file: Option<PathBuf>,
+    /// A credentials file (JWT and key).
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_CREDENTIALS")]
+    #[arg(conflicts_with = "nats_user")]
+    pub nats_credentials: Option<PathBuf>,
+    /// A PEM file with the CA that signed the servers' certificates; turns TLS on.
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_CA")]
+    pub nats_ca: Option<PathBuf>,
+    /// A PEM file with a certificate for servers that ask for one; turns TLS on.
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_CERTIFICATE")]
+    #[arg(requires = "nats_key")]
+    pub nats_certificate: Option<PathBuf>,
+    /// A PEM file with the key of that certificate.
+    #[arg(long, value_name = "FILE", env = "SNS_NATS_KEY")]
+    #[arg(requires = "nats_certificate")]
+    pub nats_key: Option<PathBuf>,
+    /// Run also where the cluster could lose what it acknowledged: with one replica, or servers
+    /// without `sync_interval: always`.
+    #[arg(long, env = "SNS_ACCEPT_WEAKER_DURABILITY")]
+    pub accept_weaker_durability: bool,
+    /// Keep snapshots in this directory, which every machine must see, not in the cluster.
+    #[arg(long, value_name = "DIR", env = "SNS_SNAPSHOTS")]
+    pub snapshots: Option<PathBuf>,
 }
 
 /// A data directory that must be named.
@@ -94,6 +141,32 @@ pub struct Data {
     /// How it is kept.
     #[command(flatten)]
     pub storage: Storage,
+}
+
+/// A log, whether or not this machine has views of it.
+#[derive(Debug, Group)]
+pub struct AnyLog {
+    /// The data directory; not needed with --log nats://.
+    #[arg(long, value_name = "DIR", env = "SNS_DATA")]
+    pub data: Option<PathBuf>,
+    /// How it is kept.
+    #[command(flatten)]
+    pub storage: Storage,
+}
+
+/// `log copy`
+#[derive(Debug, Group)]
+pub struct Copy {
+    /// The log to copy: a data directory on which nothing runs, or `nats://HOST[:PORT],...`.
+    #[arg(long, value_name = "LOG")]
+    pub from: String,
+    /// Where it goes, a log that is new or an earlier copy of the same: a data directory, or
+    /// `nats://HOST[:PORT],...`.
+    #[arg(long, value_name = "LOG")]
+    pub to: String,
+    /// How the cluster is reached.
+    #[command(flatten)]
+    pub nats: Nats,
 }
 
 /// `up`
@@ -220,9 +293,11 @@ pub struct Import {
 #[non_exhaustive]
 pub enum LogCommand {
     /// Print every entry, one JSON object a line.
-    Dump(Data),
+    Dump(AnyLog),
     /// Check every entry.
-    Verify(Data),
+    Verify(AnyLog),
+    /// Copy a log from a data directory to a NATS cluster, or back, and compare the two.
+    Copy(Copy),
 }
 
 /// `snapshot`
@@ -232,9 +307,9 @@ pub enum SnapshotCommand {
     /// Make one now.
     Create(Data),
     /// Check all there are.
-    Verify(Data),
+    Verify(AnyLog),
     /// List all there are.
-    List(Data),
+    List(AnyLog),
 }
 
 #[cfg(test)]
@@ -267,6 +342,9 @@ mod tests {
             "snapshot create --data d",
             "snapshot verify --data d",
             "snapshot list --data d --json",
+            "up --log nats://a,b,c --nats-replicas 3 --nats-user u --nats-password-file f",
+            "log dump --log nats://a",
+            "log copy --from d --to nats://a:4222,b:4222 --nats-stream S",
         ] {
             let typed = std::iter::once("sns-server").chain(line.split(' '));
             if let Err(refused) = Args::try_parse_from(typed) {
@@ -283,7 +361,9 @@ mod tests {
             "import --data d",
             "import --data d --users u --undirected",
             "master --name a --data d --listen h:1 --peer-listen h:2",
-            "up --log nats",
+            "up --nats-user me",
+            "log copy --from d",
+            "up --log nats://h --nats-replicas 7",
             "fly",
         ] {
             let typed = std::iter::once("sns-server").chain(line.split(' '));

@@ -4,11 +4,11 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use http::Uri;
-use sns_core::Settings;
 use sns_proto::v1::ServerRole;
 
-use crate::args::{self, Args, Command, LogCommand, LogKind, Policy, SnapshotCommand};
+use crate::args::{self, Args, Command, LogCommand, Policy, SnapshotCommand};
 use crate::failure::{Failure, Result};
+pub use crate::storage::{CopyConfig, DataConfig, LogPlace, NatsConfig};
 
 /// Where clients look for a router when nobody says otherwise.
 pub const ROUTER_DEFAULT: &str = "http://127.0.0.1:7400";
@@ -42,6 +42,8 @@ pub enum Task {
     LogDump(DataConfig),
     /// Check the log.
     LogVerify(DataConfig),
+    /// Copy the log.
+    LogCopy(CopyConfig),
     /// Make a snapshot.
     SnapshotCreate(DataConfig),
     /// Check snapshots.
@@ -54,29 +56,6 @@ impl Task {
     /// Whether it runs until it is told to stop.
     pub fn is_server(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Router(_) | Self::Node(_))
-    }
-}
-
-/// A data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataConfig {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its kind of log.
-    pub log: LogKind,
-    /// A network file system will do.
-    pub force_network_fs: bool,
-    /// Bytes of one segment of the log.
-    pub segment_bytes: u64,
-}
-
-impl DataConfig {
-    /// The settings of a replica of it.
-    pub fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        settings.force_network_fs = self.force_network_fs;
-        settings.segment_bytes = self.segment_bytes;
-        settings
     }
 }
 
@@ -183,7 +162,7 @@ impl Config {
         let task = match args.command {
             Command::Up(up) => Task::Up(UpConfig {
                 servers: up.servers,
-                data: data(up.data, &up.storage),
+                data: DataConfig::check(up.data, up.storage)?,
                 listen: loopback("--listen", &up.listen)?,
                 policy: up.policy,
             }),
@@ -196,17 +175,20 @@ impl Config {
             Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
             Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
             Command::Import(typed) => Task::Import(ImportConfig {
-                data: named(typed.data),
+                data: named(typed.data)?,
                 users: typed.users,
                 follows: typed.follows,
                 undirected: typed.undirected,
                 posts: typed.posts,
             }),
-            Command::Log(LogCommand::Dump(typed)) => Task::LogDump(named(typed)),
-            Command::Log(LogCommand::Verify(typed)) => Task::LogVerify(named(typed)),
-            Command::Snapshot(SnapshotCommand::Create(typed)) => Task::SnapshotCreate(named(typed)),
-            Command::Snapshot(SnapshotCommand::Verify(typed)) => Task::SnapshotVerify(named(typed)),
-            Command::Snapshot(SnapshotCommand::List(typed)) => Task::SnapshotList(named(typed)),
+            Command::Log(LogCommand::Dump(typed)) => Task::LogDump(any(typed)?),
+            Command::Log(LogCommand::Verify(typed)) => Task::LogVerify(any(typed)?),
+            Command::Log(LogCommand::Copy(typed)) => Task::LogCopy(CopyConfig::check(typed)?),
+            Command::Snapshot(SnapshotCommand::Create(typed)) => {
+                Task::SnapshotCreate(named(typed)?)
+            }
+            Command::Snapshot(SnapshotCommand::Verify(typed)) => Task::SnapshotVerify(any(typed)?),
+            Command::Snapshot(SnapshotCommand::List(typed)) => Task::SnapshotList(any(typed)?),
         };
         Ok(Self {
             json: args.json,
@@ -215,17 +197,20 @@ impl Config {
     }
 }
 
-fn data(path: PathBuf, storage: &args::Storage) -> DataConfig {
-    DataConfig {
-        path,
-        log: storage.log,
-        force_network_fs: storage.force_network_fs,
-        segment_bytes: storage.segment_bytes,
-    }
+fn named(typed: args::Data) -> Result<DataConfig> {
+    DataConfig::check(typed.data, typed.storage)
 }
 
-fn named(typed: args::Data) -> DataConfig {
-    data(typed.data, &typed.storage)
+/// A log that may lie elsewhere: then no directory is needed.
+fn any(typed: args::AnyLog) -> Result<DataConfig> {
+    let path = typed.data.clone().unwrap_or_default();
+    let config = DataConfig::check(path, typed.storage)?;
+    if typed.data.is_none() && config.log == LogPlace::Dir {
+        return Err(Failure::invalid(
+            "which log? Give --data DIR, or --log nats://HOST",
+        ));
+    }
+    Ok(config)
 }
 
 fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
@@ -240,7 +225,7 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
     Ok(NodeConfig {
         role,
         pair: typed.name,
-        data: named(typed.data),
+        data: named(typed.data)?,
         listen: reachable("--listen", &typed.listen)?,
         peer_listen: reachable("--peer-listen", &typed.peer_listen)?,
         routers: routers(&typed.router)?,

@@ -7,18 +7,17 @@
 mod load;
 mod source;
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use sns_core::{DataDir, Reason, Sns};
+use sns_core::{Reason, Sns};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{DataConfig, ImportConfig};
 use crate::failure::{Failure, Result};
 use crate::pair::process::lock_holder;
+use crate::progress::Bar;
 use load::Loader;
 use source::{Kind, Line, Skipped, Source};
 
@@ -65,7 +64,7 @@ pub fn run(config: &ImportConfig, json: bool, stop: &CancellationToken) -> Resul
     let started = Instant::now();
     let sources = sources(config);
     let mut checked = Summary::default();
-    let bar = Bar::new("checking", &sources);
+    let bar = FileBar::new("checking", &sources);
     for source in &sources {
         let read = source.lines(|line, read| {
             checked.count_line(&line);
@@ -120,7 +119,7 @@ fn load(
     checked: Summary,
     stop: &CancellationToken,
 ) -> Result<Summary> {
-    let bar = Bar::new("loading", sources);
+    let bar = FileBar::new("loading", sources);
     let mut loader = Loader::new(sns, checked);
     for source in sources {
         let read = source.lines(|line, read| {
@@ -159,7 +158,7 @@ fn stopped(stop: &CancellationToken) -> Result<()> {
 
 /// Opens the data as the first free node of `import-0`, `import-1`, …
 fn open(config: &DataConfig) -> Result<Sns> {
-    let dir = DataDir::open(&config.path, config.force_network_fs)?;
+    let dir = config.open()?;
     for number in 0..NODES {
         let node = format!("import-{number}");
         let lock = dir.node_dir(&node).join("lock");
@@ -171,10 +170,7 @@ fn open(config: &DataConfig) -> Result<Sns> {
         if taken()?.is_some() {
             continue;
         }
-        let opened = Sns::builder(&config.path)
-            .node(&node)
-            .settings(config.settings())
-            .open();
+        let opened = config.builder(&node)?.node(&node).open();
         match opened {
             // Another import took the name in between.
             Err(_) if taken()?.is_some() => {}
@@ -227,36 +223,23 @@ impl Summary {
     }
 }
 
-/// A progress bar by bytes of the files; on a terminal only.
-struct Bar {
-    bar: ProgressBar,
+/// A progress bar by bytes of the files.
+struct FileBar {
+    bar: Bar,
     done: std::cell::Cell<u64>,
 }
 
-impl Bar {
+impl FileBar {
     fn new(what: &'static str, sources: &[Source]) -> Self {
-        let target = if std::io::stderr().is_terminal() {
-            ProgressDrawTarget::stderr_with_hz(10)
-        } else {
-            ProgressDrawTarget::hidden()
-        };
         let total = sources.iter().map(Source::size).sum();
-        let bar = ProgressBar::with_draw_target(Some(total), target).with_message(what);
-        let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-        if let Ok(style) = ProgressStyle::with_template(style) {
-            bar.set_style(style);
-        }
         Self {
-            bar,
+            bar: Bar::bytes(what, total),
             done: std::cell::Cell::new(0),
         }
     }
 
     fn at(&self, read: u64) {
-        let position = self.done.get() + read;
-        if position != self.bar.position() {
-            self.bar.set_position(position);
-        }
+        self.bar.at(self.done.get() + read);
     }
 
     fn finish_file(&self, source: &Source) {
@@ -264,6 +247,6 @@ impl Bar {
     }
 
     fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.bar.clear();
     }
 }

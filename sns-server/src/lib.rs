@@ -5,6 +5,7 @@ pub mod announce;
 pub mod args;
 pub mod cli;
 pub mod config;
+mod copy;
 pub mod down;
 pub mod failure;
 mod hex;
@@ -13,12 +14,14 @@ pub mod node;
 pub mod output;
 pub mod pair;
 pub mod ports;
+mod progress;
 pub mod routing;
 pub mod run_file;
 pub mod serve;
 pub mod service;
 pub mod shutdown;
 pub mod status_cmd;
+pub mod storage;
 pub mod telemetry;
 pub mod token;
 pub mod up;
@@ -41,6 +44,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         }
         Task::LogDump(data) => blocking(move || admin::log_dump(&data)).await,
         Task::LogVerify(data) => blocking(move || admin::log_verify(&data, json)).await,
+        Task::LogCopy(config) => blocking(move || copy::run(&config, json)).await,
         Task::SnapshotCreate(data) => blocking(move || admin::snapshot_create(&data, json)).await,
         Task::SnapshotVerify(data) => blocking(move || admin::snapshot_verify(&data, json)).await,
         Task::SnapshotList(data) => blocking(move || admin::snapshot_list(&data, json)).await,

@@ -44,15 +44,8 @@ const STOP: Duration = Duration::from_secs(5);
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> {
     let node = config.node();
     let data = {
-        let (
-            DataConfig {
-                path,
-                force_network_fs,
-                ..
-            },
-            node,
-        ) = (config.data.clone(), node.clone());
-        blocking(move || open_data(&path, force_network_fs, &node)).await?
+        let (data, node) = (config.data.clone(), node.clone());
+        blocking(move || open_data(&data, &node)).await?
     };
     let users = serve::bind("--listen", config.listen).await?;
     let partner = serve::bind("--peer-listen", config.peer_listen).await?;
@@ -91,11 +84,9 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let opening = tokio::task::spawn_blocking({
         let (data, node) = (config.data.clone(), node.clone());
         move || {
-            Sns::builder(&data.path)
-                .node(&node)
-                .settings(data.settings())
-                .wait_until_caught_up(false)
-                .open()
+            let builder = data.builder_for_node(&node)?.node(&node);
+            let opened = builder.wait_until_caught_up(false).open();
+            Ok::<_, Failure>(opened?)
         }
     });
     let ended = tokio::select! {
@@ -106,7 +97,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
                 parts.spawn(follow_health(sns, health, ending.clone()));
                 until_ended(&mut parts, &ending).await
             }
-            Err(e) => Err(e.into()),
+            Err(e) => Err(e),
         },
         ended = until_ended(&mut parts, &ending) => ended,
     };
@@ -164,15 +155,15 @@ impl Pair {
 
 /// Opens the directory, and refuses when the node runs already: its lock says so before its ports
 /// do.
-fn open_data(path: &std::path::Path, force: bool, node: &str) -> Result<DataDir> {
-    let data = DataDir::open(path, force)?;
+fn open_data(config: &DataConfig, node: &str) -> Result<DataDir> {
+    let data = config.open_for_node()?;
     let holder = lock_holder(&data.node_dir(node).join("lock"));
     let holder = holder.map_err(|e| Failure::io(format!("cannot tell whether {node} runs"), &e))?;
     if let Some(pid) = holder {
         return Err(Failure::unavailable(format!(
             "{node} runs on {} already (process {pid}): `sns-server status --data` shows it, \
              `sns-server down --data` stops it",
-            crate::telemetry::escaped(&path.display().to_string())
+            crate::telemetry::escaped(&config.path.display().to_string())
         )));
     }
     Ok(data)

@@ -12,7 +12,12 @@ use crate::failure::Failure;
 ///
 /// Foreign text is recorded with `?`, which escapes it.
 pub fn start(server: bool) {
-    let default = if server { "info" } else { "warn" };
+    // The client of NATS says again, and at each attempt, what the log says once.
+    let default = if server {
+        "info,async_nats=off"
+    } else {
+        "warn,async_nats=off"
+    };
     let filter = ["SNS_TRACE", "RUST_LOG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 use rustix::fs::{FlockOperation, flock};
-use sns_core::DataDir;
 use sns_proto::v1::{Server, ServerState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,9 +48,8 @@ const DYING: Duration = Duration::from_secs(10);
 /// `Unavailable`: something runs on this data already, a port is in use, or a node does not come
 /// up. `Invalid`: the directory holds something else. Whatever was started is stopped again.
 pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
-    let path = config.data.path.clone();
-    let force = config.data.force_network_fs;
-    let data = blocking(move || Ok(DataDir::open(path, force)?.path().to_owned())).await?;
+    let data = config.data.clone();
+    let data = blocking(move || Ok(data.open()?.path().to_owned())).await?;
     // Held to the end: the kernel lets go of it, however this process ends.
     let _lock = lock(&data)?;
     refuse_if_living(&data).await?;

@@ -50,12 +50,12 @@ mod trim;
 mod verify;
 mod walk;
 
+pub use super::verify::{Damage, VerifyReport};
 pub use disk::network_file_system;
 pub use lock::Holder;
 #[doc(hidden)]
 pub use options::Step;
 pub use options::{DirLogOptions, HolderPolicy, Witness};
-pub use verify::{Damage, VerifyReport};
 
 use append::Writer;
 use disk::{Disk, RealDisk};

@@ -16,6 +16,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use lz4_flex::frame::{FrameDecoder, FrameEncoder};
+use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::keys::meta::{self, FORMAT, Meta};
@@ -23,7 +24,7 @@ use super::{Error, KEY_BYTES, Store, codec, digest};
 use crate::log::LogId;
 
 const MAGIC: &[u8; 8] = b"SNSSNAP1";
-const HEADER_BYTES: usize = 64;
+pub(crate) const HEADER_BYTES: usize = 64;
 /// Bytes that are loaded into sled in one step: nobody reads from it yet.
 const LOAD_BYTES: usize = 4 * 1024 * 1024;
 /// No value is longer; a length past it is damage.
@@ -84,39 +85,68 @@ pub(crate) fn write(
     meta: &Meta,
     give_up: &dyn Fn() -> bool,
 ) -> Result<SnapshotInfo, Error> {
-    let index = meta.applied_index();
-    let path = dir.join(format!("{index:020}.snap"));
-    let temporary = tempfile::Builder::new()
-        .prefix(".snap-")
-        .tempfile_in(dir)
-        .map_err(io_error("making a temporary file in", dir))?;
-    let failed = |error| io_error("writing", temporary.path())(error);
-    let mut file = BufWriter::new(temporary.as_file());
-    file.write_all(&header(meta)).map_err(failed)?;
-    let mut body = FrameEncoder::new(Hashing {
-        to: file,
-        hash: Xxh3::new(),
-    });
+    let mut file = NewFile::begin(dir, meta)?;
     for (count, pair) in store.scan_raw(&[])?.enumerate() {
         let (key, value) = pair?;
         if count.is_multiple_of(256) && give_up() {
             return Err(Error::Busy);
         }
-        write_pair(&mut body, &key, &value).map_err(failed)?;
+        file.pair(&key, &value)?;
     }
-    let Hashing { to: mut file, hash } = body.finish().map_err(|e| failed(e.into()))?;
-    file.write_all(&hash.digest128().to_le_bytes())
-        .map_err(failed)?;
-    file.flush().map_err(failed)?;
-    drop(file);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary
-        .persist(&path)
-        .map_err(|e| io_error("renaming to", &path)(e.error))?;
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(io_error("syncing", dir))?;
-    info(&path)
+    file.finish()
+}
+
+/// A snapshot that is being written; nothing is left behind if it is dropped.
+struct NewFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    body: FrameEncoder<Hashing<BufWriter<NamedTempFile>>>,
+}
+
+impl NewFile {
+    fn begin(dir: &Path, meta: &Meta) -> Result<Self, Error> {
+        let file = tempfile::Builder::new()
+            .prefix(".snap-")
+            .tempfile_in(dir)
+            .map_err(io_error("making a temporary file in", dir))?;
+        let temporary = file.path().to_owned();
+        let mut file = BufWriter::new(file);
+        file.write_all(&header(meta))
+            .map_err(io_error("writing", &temporary))?;
+        Ok(Self {
+            path: dir.join(format!("{:020}.snap", meta.applied_index())),
+            temporary,
+            body: FrameEncoder::new(Hashing {
+                to: file,
+                hash: Xxh3::new(),
+            }),
+        })
+    }
+
+    fn pair(&mut self, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        write_pair(&mut self.body, key, value).map_err(io_error("writing", &self.temporary))
+    }
+
+    fn finish(self) -> Result<SnapshotInfo, Error> {
+        let Self {
+            path,
+            temporary,
+            body,
+        } = self;
+        let failed = |error| io_error("writing", &temporary)(error);
+        let Hashing { to: mut file, hash } = body.finish().map_err(|e| failed(e.into()))?;
+        file.write_all(&hash.digest128().to_le_bytes())
+            .map_err(failed)?;
+        let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path)
+            .map_err(|e| io_error("renaming to", &path)(e.error))?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(io_error("syncing", dir))?;
+        info(&path)
+    }
 }
 
 fn write_pair(to: &mut impl Write, key: &[u8], value: &[u8]) -> io::Result<()> {
@@ -152,6 +182,18 @@ pub(crate) fn info(path: &Path) -> Result<SnapshotInfo, Error> {
     let mut header = [0; HEADER_BYTES];
     file.read_exact(&mut header)
         .map_err(|_| damaged(path, "is cut short"))?;
+    parse(&header, bytes, path)
+}
+
+/// What the header of a snapshot of so many bytes says.
+///
+/// # Errors
+/// `Damaged`.
+pub(crate) fn parse(
+    header: &[u8; HEADER_BYTES],
+    bytes: u64,
+    path: &Path,
+) -> Result<SnapshotInfo, Error> {
     let u32_at = |at: usize| {
         u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
     };
@@ -160,7 +202,7 @@ pub(crate) fn info(path: &Path) -> Result<SnapshotInfo, Error> {
         number.copy_from_slice(&header[at..at + 16]);
         u128::from_le_bytes(number)
     };
-    if &header[..8] != MAGIC || u32_at(60) != crc32c::crc32c(&header[..60]) {
+    if header[..8] != MAGIC[..] || u32_at(60) != crc32c::crc32c(&header[..60]) {
         return Err(damaged(path, "has a bad header"));
     }
     Ok(SnapshotInfo {
@@ -282,6 +324,36 @@ pub(crate) fn load(path: &Path, log_id: LogId, store: &Store) -> Result<Snapshot
     store.write_raw(pairs)?;
     store.write_raw([([0; KEY_BYTES].to_vec(), meta)])?;
     Ok(about)
+}
+
+/// Writes the snapshot `from` anew in `dir`, as one of the log `log_id`, which holds the same.
+///
+/// # Errors
+/// `Io`, `Damaged`; `Mismatch`: of another format.
+pub(crate) fn rebind(from: &Path, dir: &Path, log_id: LogId) -> Result<SnapshotInfo, Error> {
+    let about = info(from)?;
+    if !about.is_usable() {
+        let what = format!("{} is of format {}", from.display(), about.view_format);
+        return Err(Error::Mismatch(what));
+    }
+    let mut stands = None;
+    read(from, |key, value| {
+        if key == meta::KEY {
+            stands = Some(codec::decode::<Meta>(meta::KEY, &value)?);
+        }
+        Ok(())
+    })?;
+    let stands = stands.ok_or_else(|| damaged(from, "says not where it stands"))?;
+    let stands = stands.of_log(log_id);
+    let mut file = NewFile::begin(dir, &stands)?;
+    read(from, |key, value| {
+        if key == meta::KEY {
+            let value = codec::encode(meta::KEY, &stands)?;
+            return file.pair(&key, &value);
+        }
+        file.pair(&key, &value)
+    })?;
+    file.finish()
 }
 
 /// A snapshot's path, and what its header says.

@@ -83,9 +83,15 @@ impl Cluster {
 
     /// Starts `pairs` pairs and waits for nothing.
     pub fn spawn_in(dir: TempDir, pairs: u32, listen: &str) -> Self {
+        Self::spawn_with(dir, pairs, listen, &[])
+    }
+
+    /// As [`Cluster::spawn_in`], with more flags.
+    pub fn spawn_with(dir: TempDir, pairs: u32, listen: &str, flags: &[&str]) -> Self {
         let data = dir.path().join("data");
         let up = Command::new(PROGRAM)
             .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
+            .args(flags)
             .arg("--data")
             .arg(&data)
             .stdin(Stdio::null())

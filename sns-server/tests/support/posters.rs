@@ -43,9 +43,14 @@ impl Posters {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Ends the posting.
+    pub fn enough(&self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+
     /// Ends the posting: what was acknowledged is there, once and in order, and nothing else.
     pub async fn all_is_stored(self) -> usize {
-        self.enough.store(true, Ordering::Relaxed);
+        self.enough();
         let reader = Options::new("reader").routers([self.url]);
         let reader = Client::connect(reader).await.unwrap();
         let mut total = 0;

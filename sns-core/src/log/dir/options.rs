@@ -75,6 +75,7 @@ pub struct DirLogOptions {
     pub(super) holder_policy: HolderPolicy,
     pub(super) lock_patience: Duration,
     pub(super) log_id: Option<LogId>,
+    pub(super) first: u64,
     pub(super) background: bool,
     pub(super) retry_after: Duration,
     #[cfg(any(test, feature = "test-util"))]
@@ -93,6 +94,7 @@ impl Default for DirLogOptions {
             holder_policy: HolderPolicy::default(),
             lock_patience: Duration::from_secs(10),
             log_id: None,
+            first: 1,
             background: true,
             retry_after: Duration::from_millis(10),
             #[cfg(any(test, feature = "test-util"))]
@@ -165,6 +167,14 @@ impl DirLogOptions {
     #[must_use]
     pub fn log_id(mut self, id: LogId) -> Self {
         self.log_id = Some(id);
+        self
+    }
+
+    /// The index at which a log begins that has to be made: past 1, it is the copy of one that was
+    /// trimmed. Default: 1.
+    #[must_use]
+    pub fn first(mut self, index: u64) -> Self {
+        self.first = index.max(1);
         self
     }
 

@@ -250,15 +250,18 @@ fn make(shared: &Shared) -> Result<Chain, Error> {
             .options
             .log_id
             .unwrap_or_else(|| LogId(rand::random())),
-        first: 1,
+        first: shared.options.first,
         prev_first: 0,
         prev: 0,
     };
+    if header.first > 1 {
+        trim::begin(disk, header.id, header.first)?;
+    }
     segment::create(disk, &shared.options, &header)
-        .map_err(|e| refused(disk, "making", &segment::name(1), e))?;
+        .map_err(|e| refused(disk, "making", &segment::name(header.first), e))?;
     Ok(Chain {
         id: header.id,
-        head: 1,
+        head: header.first,
         segments: vec![header],
         leftovers: Vec::new(),
     })

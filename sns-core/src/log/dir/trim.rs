@@ -33,6 +33,11 @@ pub(super) fn read_head(disk: &dyn Disk) -> Result<Option<(LogId, u64)>, Error> 
     }
 }
 
+/// Notes that a new log begins at `head`: what stood before is elsewhere.
+pub(super) fn begin(disk: &dyn Disk, id: LogId, head: u64) -> Result<(), Error> {
+    replace(disk, NAME, &encode(MAGIC, id, head)).map_err(|e| refused(disk, "writing", NAME, e))
+}
+
 /// Forgets the segments that hold nothing beyond `index`, which is durable. Under the lock.
 pub(super) fn trim(shared: &Shared, id: LogId, index: u64) -> Result<(), Error> {
     let disk = &*shared.disk;

@@ -61,6 +61,14 @@ impl Meta {
         }
     }
 
+    /// The same in another log, which holds the same.
+    pub(crate) fn of_log(self, log_id: LogId) -> Self {
+        Self {
+            log_id: log_id.0,
+            ..self
+        }
+    }
+
     pub(crate) fn log_id(&self) -> LogId {
         LogId(self.log_id)
     }

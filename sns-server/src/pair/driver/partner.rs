@@ -12,7 +12,6 @@ use http::Uri;
 use sns_proto::v1::ServerRole;
 use tokio::process::Child;
 
-use crate::args::LogKind;
 use crate::config::{DataConfig, NodeConfig, node_name};
 use crate::failure::{Failure, Result};
 use crate::pair::machine::{Exit, Last, Rules};
@@ -230,9 +229,7 @@ impl Partner {
             "--segment-bytes",
             self.data.segment_bytes.to_string().into(),
         );
-        match self.data.log {
-            LogKind::Dir => flag("--log", "dir".into()),
-        }
+        args.extend(self.data.log.args());
         if self.data.force_network_fs {
             args.push("--force-network-fs".into());
         }

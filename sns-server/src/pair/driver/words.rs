@@ -76,8 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::args::LogKind;
-    use crate::config::DataConfig;
+    use crate::config::{DataConfig, LogPlace};
     use crate::pair::machine::{Event, Exit, Last, Report, Rules, TICK};
 
     fn node() -> NodeConfig {
@@ -86,7 +85,7 @@ mod tests {
             pair: "a".to_owned(),
             data: DataConfig {
                 path: "data".into(),
-                log: LogKind::Dir,
+                log: LogPlace::Dir,
                 force_network_fs: false,
                 segment_bytes: 65_536,
             },

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::verify::{self, VerifyReport};
+use super::super::{VerifyReport, verify};
 use super::machine::Machine;
 use super::model::Model;
 use super::random::Random;
