@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::faults::Kinds;
+use crate::log::LogKind;
 
 /// Kills, stops and cuts a running SNS under load, and proves that nothing broke.
 ///
@@ -34,9 +35,14 @@ pub enum Command {
 #[derive(Clone, Debug, Group)]
 pub struct Run {
     /// Kinds of faults, each once before one comes again: kill, pair, all, stop, hang, startup,
-    /// snapshot, view, disk-full, descriptors, net; or `everything`.
+    /// snapshot, view, disk-full, descriptors, net; with `--log nats` also nats-kill, nats-kill-two,
+    /// nats-all, nats-stop, nats-stop-two, nats-cut, but not disk-full; or `everything`.
     #[arg(long, value_name = "KIND,...", default_value = "kill,stop")]
     pub faults: Kinds,
+    /// Where the log is: in a directory, or on three NATS servers, which are started and hurt too
+    /// (`nats-server` on the path, or what `SNS_NATS_SERVER` names).
+    #[arg(long, value_enum, default_value = "dir")]
+    pub log: LogKind,
     /// How long, at least: 90s, 10m, 1h.
     #[arg(long, value_parser = duration, default_value = "60s")]
     pub duration: Duration,

@@ -38,6 +38,7 @@ fn start(mut args: Run) -> Result<ExitCode> {
         .enable_all()
         .build();
     let runtime = runtime.doing("start the runtime")?;
+    args.faults = args.faults.with_log(args.log).map_err(Failure)?;
     let full = args.faults.contains(Kind::DiskFull);
     if full && args.data.is_some() {
         let what = "--data and disk-full exclude each other: the data lies on a small tmpfs";

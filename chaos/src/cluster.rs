@@ -15,6 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::{Doing as _, Failure, Result};
+use crate::log::LogPlace;
 
 /// An `up` that does not serve within this time never will.
 const UP_LIMIT: Duration = Duration::from_secs(120);
@@ -30,27 +31,28 @@ const LOOKS: u32 = 5;
 pub(crate) struct Cluster {
     program: PathBuf,
     data: PathBuf,
-    pairs: u32,
-    segment_bytes: u64,
+    shape: Shape,
     url: String,
     up: Child,
 }
 
+/// What `up` is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) pairs: u32,
+    pub(crate) segment_bytes: u64,
+    pub(crate) log: LogPlace,
+}
+
 impl Cluster {
     /// Starts `up` and waits until all serve.
-    pub(crate) async fn start(
-        program: &Path,
-        data: &Path,
-        pairs: u32,
-        segment_bytes: u64,
-    ) -> Result<Self> {
-        let up = launch(program, data, (pairs, segment_bytes), "127.0.0.1:0")?;
+    pub(crate) async fn start(program: &Path, data: &Path, shape: Shape) -> Result<Self> {
+        let up = launch(program, data, &shape, "127.0.0.1:0")?;
         // From here on nothing of it outlives this value.
         let mut cluster = Self {
             program: program.to_owned(),
             data: data.to_owned(),
-            pairs,
-            segment_bytes,
+            shape,
             url: String::new(),
             up,
         };
@@ -62,12 +64,7 @@ impl Cluster {
     pub(crate) async fn start_again(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         let listen = self.listen().to_owned();
-        self.up = launch(
-            &self.program,
-            &self.data,
-            (self.pairs, self.segment_bytes),
-            &listen,
-        )?;
+        self.up = launch(&self.program, &self.data, &self.shape, &listen)?;
         self.until_serving().await?;
         Ok(begun.elapsed())
     }
@@ -110,15 +107,21 @@ impl Cluster {
         &self.data
     }
 
+    /// Its log.
+    pub(crate) fn log(&self) -> &LogPlace {
+        &self.shape.log
+    }
+
     /// The program, to be run for something else on the same data.
     pub(crate) fn program(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
             .env_remove("SNS_ROUTER")
             .env_remove("SNS_DATA")
-            .env("SNS_SEGMENT_BYTES", self.segment_bytes.to_string())
+            .env("SNS_SEGMENT_BYTES", self.shape.segment_bytes.to_string())
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        self.shape.log.tell(&mut command);
         command
     }
 
@@ -281,16 +284,13 @@ pub(crate) fn signal(id: &ProcessId, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-fn launch(
-    program: &Path,
-    data: &Path,
-    (pairs, segment_bytes): (u32, u64),
-    listen: &str,
-) -> Result<Child> {
+fn launch(program: &Path, data: &Path, shape: &Shape, listen: &str) -> Result<Child> {
     let log = up_log(data).doing("open the log of `up`")?;
-    Command::new(program)
-        .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
-        .args(["--segment-bytes", &segment_bytes.to_string()])
+    let pairs = shape.pairs.to_string();
+    let mut up = Command::new(program);
+    shape.log.tell(&mut up);
+    up.args(["up", "--servers", &pairs, "--listen", listen])
+        .args(["--segment-bytes", &shape.segment_bytes.to_string()])
         .arg("--data")
         .arg(data)
         .env_remove("SNS_ROUTER")

@@ -1,14 +1,12 @@
 //! What every replica holds in the end, asked of each of them in turn, page by page.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use sns_client::{Client, ServerState};
-use sns_core::log::Log as _;
-use sns_core::log::dir::{DirLog, DirLogOptions};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use sns_server::status_cmd;
+use tokio::task::block_in_place;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -16,6 +14,7 @@ use tonic::{Request, Status};
 use crate::cluster::LOOK;
 use crate::failure::{Doing as _, Failure, Result};
 use crate::history::{List, Listing, Replica, sum};
+use crate::log::LogPlace;
 
 /// For all replicas to come to the end of the log.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -30,14 +29,13 @@ const HOME_PAGES: usize = 20;
 pub(crate) async fn settled(
     control: &Client,
     nodes: usize,
-    log: &Path,
+    log: &LogPlace,
 ) -> Result<Vec<(Replica, String)>> {
     let deadline = Instant::now() + SETTLE;
-    let options = DirLogOptions::default().create(false).read_only(true);
-    let log = DirLog::open(log, options).doing("open the log")?;
+    let log = block_in_place(|| log.open())?;
     loop {
         // The log itself: what servers have told the router is up to a quarter of a second old.
-        let tail = log.tail().doing("read the end of the log")?;
+        let tail = block_in_place(|| log.tail()).doing("read the end of the log")?;
         let servers = control.servers().await.doing("ask the router")?;
         let still = servers.len() == nodes
             && servers

@@ -19,10 +19,13 @@ use crate::cluster::{Cluster, LOOK, signal};
 use crate::failure::{Failure, Result};
 use crate::history::Fault;
 use crate::load::{Counters, Prober};
+use crate::log::LogKind;
+use crate::nats::{Nats, SERVERS};
 use crate::wire::Wires;
 
 mod disk;
 mod kill;
+mod nats;
 mod net;
 mod stop;
 mod view;
@@ -56,11 +59,23 @@ pub enum Kind {
     Descriptors,
     /// Connections of clients are delayed, stalled, closed on one side, cut.
     Net,
+    /// kill -9 of one NATS server, which is started again a moment later.
+    NatsKill,
+    /// kill -9 of two NATS servers at once: no quorum until one is there again.
+    NatsKillTwo,
+    /// kill -9 of all NATS servers.
+    NatsAll,
+    /// SIGSTOP of one NATS server for 0.1 to 10 s.
+    NatsStop,
+    /// SIGSTOP of two NATS servers at once for 0.1 to 10 s.
+    NatsStopTwo,
+    /// The service does not reach one NATS server for 0.1 to 5 s.
+    NatsCut,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 17] = [
         Self::Kill,
         Self::Pair,
         Self::All,
@@ -72,6 +87,12 @@ impl Kind {
         Self::DiskFull,
         Self::Descriptors,
         Self::Net,
+        Self::NatsKill,
+        Self::NatsKillTwo,
+        Self::NatsAll,
+        Self::NatsStop,
+        Self::NatsStopTwo,
+        Self::NatsCut,
     ];
 
     /// As it is written on the command line.
@@ -88,7 +109,32 @@ impl Kind {
             Self::DiskFull => "disk-full",
             Self::Descriptors => "descriptors",
             Self::Net => "net",
+            Self::NatsKill => "nats-kill",
+            Self::NatsKillTwo => "nats-kill-two",
+            Self::NatsAll => "nats-all",
+            Self::NatsStop => "nats-stop",
+            Self::NatsStopTwo => "nats-stop-two",
+            Self::NatsCut => "nats-cut",
         }
+    }
+
+    /// The only log with which it can be done.
+    const fn needs(self) -> Option<LogKind> {
+        match self {
+            Self::NatsKill
+            | Self::NatsKillTwo
+            | Self::NatsAll
+            | Self::NatsStop
+            | Self::NatsStopTwo
+            | Self::NatsCut => Some(LogKind::Nats),
+            // The small disk would be that of the NATS servers too.
+            Self::DiskFull => Some(LogKind::Dir),
+            _ => None,
+        }
+    }
+
+    fn fits(self, log: LogKind) -> bool {
+        self.needs().is_none_or(|needed| needed == log)
     }
 }
 
@@ -112,23 +158,44 @@ impl FromStr for Kind {
 
 /// Several kinds: `kill,stop`, or `everything`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kinds(Vec<Kind>);
+pub struct Kinds {
+    kinds: Vec<Kind>,
+    /// Nobody named them one by one.
+    everything: bool,
+}
 
 impl Kinds {
     /// Each of them once, in the order of [`Kind::ALL`].
     pub fn as_slice(&self) -> &[Kind] {
-        &self.0
+        &self.kinds
     }
 
     /// Whether this one is among them.
     pub fn contains(&self, kind: Kind) -> bool {
-        self.0.contains(&kind)
+        self.kinds.contains(&kind)
     }
 
     /// All but one; `None` if nothing is left.
     pub fn without(&self, kind: Kind) -> Option<Self> {
-        let left: Vec<Kind> = self.0.iter().copied().filter(|it| *it != kind).collect();
-        (!left.is_empty()).then_some(Self(left))
+        let mut left = self.clone();
+        left.kinds.retain(|it| *it != kind);
+        (!left.kinds.is_empty()).then_some(left)
+    }
+
+    /// Those that can be done to a service with this log.
+    ///
+    /// # Errors
+    /// One was asked for by its name and cannot; for a human.
+    pub fn with_log(&self, log: LogKind) -> Result<Self, String> {
+        let mut fitting = self.clone();
+        fitting.kinds.retain(|kind| kind.fits(log));
+        let other = self.kinds.iter().find(|kind| !kind.fits(log));
+        match other.and_then(|kind| Some((kind, kind.needs()?))) {
+            Some((kind, needed)) if !self.everything => {
+                Err(format!("the fault {kind} needs --log {}", needed.as_str()))
+            }
+            _ => Ok(fitting),
+        }
     }
 }
 
@@ -137,13 +204,19 @@ impl FromStr for Kinds {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text == "everything" {
-            return Ok(Self(Kind::ALL.to_vec()));
+            return Ok(Self {
+                kinds: Kind::ALL.to_vec(),
+                everything: true,
+            });
         }
         let kinds: Result<Vec<Kind>, String> = text.split(',').map(str::parse).collect();
         let mut kinds = kinds?;
         kinds.sort_unstable();
         kinds.dedup();
-        Ok(Self(kinds))
+        Ok(Self {
+            kinds,
+            everything: false,
+        })
     }
 }
 
@@ -174,6 +247,8 @@ impl Deck {
 /// The service with all that faults need, and the dice.
 pub(crate) struct Stage {
     pub(crate) cluster: Cluster,
+    /// Who holds the log, if no directory does.
+    pub(crate) nats: Option<Nats>,
     pub(crate) control: Client,
     pub(crate) clock: Clock,
     pub(crate) seed: u64,
@@ -183,7 +258,7 @@ pub(crate) struct Stage {
     pub(crate) hit: Vec<String>,
     pub(crate) wires: Wires,
     pub(crate) counters: Arc<Counters>,
-    /// A client with little patience.
+    /// A client that asks what can be done just now.
     pub(crate) prober: Prober,
     /// A file on the disk of the data that can grow until the disk is full.
     pub(crate) ballast: PathBuf,
@@ -219,6 +294,12 @@ impl Stage {
             Kind::DiskFull => self.disk_full(&mut fault).await,
             Kind::Descriptors => self.descriptors(&mut fault).await,
             Kind::Net => self.net(&mut fault).await,
+            Kind::NatsKill => self.kill_nats(1, &mut fault).await,
+            Kind::NatsKillTwo => self.kill_nats(2, &mut fault).await,
+            Kind::NatsAll => self.kill_nats(SERVERS, &mut fault).await,
+            Kind::NatsStop => self.stop_nats(1, &mut fault).await,
+            Kind::NatsStopTwo => self.stop_nats(2, &mut fault).await,
+            Kind::NatsCut => self.cut_nats(&mut fault).await,
         };
         fault.end = self.clock.now();
         if let Err(e) = ended {
@@ -342,6 +423,24 @@ mod tests {
         assert_eq!(everything.as_slice(), Kind::ALL);
         for text in ["", "kill,", "kill, stop", "flood"] {
             text.parse::<Kinds>().expect_err(text);
+        }
+    }
+
+    #[test]
+    fn everything_is_what_the_log_allows_and_what_it_does_not_is_refused_by_name() {
+        let everything: Kinds = "everything".parse().expect("kinds");
+        let dir = everything.with_log(LogKind::Dir).expect("kinds");
+        assert!(dir.contains(Kind::DiskFull) && !dir.contains(Kind::NatsKill));
+        let nats = everything.with_log(LogKind::Nats).expect("kinds");
+        assert!(!nats.contains(Kind::DiskFull) && nats.contains(Kind::NatsCut));
+        assert!(dir.contains(Kind::Hang) && nats.contains(Kind::Hang));
+        for (named, log) in [
+            ("kill,nats-kill", LogKind::Dir),
+            ("disk-full", LogKind::Nats),
+        ] {
+            let named: Kinds = named.parse().expect("kinds");
+            let why = named.with_log(log).expect_err("it does not fit");
+            assert!(why.contains("--log"), "{why}");
         }
     }
 

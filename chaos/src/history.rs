@@ -41,6 +41,9 @@ pub struct Run {
     pub seed: u64,
     /// The kinds of faults, as given.
     pub faults: Vec<String>,
+    /// Where the log was: `dir`, `nats`; empty: not written down.
+    #[serde(default)]
+    pub log: String,
     /// Clients that call.
     pub clients: u32,
     /// Clients that read a timeline.
@@ -239,6 +242,9 @@ pub enum Excuse {
     Nothing,
     /// Writes that are refused as `DISK_FULL`.
     Full,
+    /// Writes and linearizable reads that end with an error that says so: nobody may take writes.
+    /// Only until the first write after the fault ([`Fault::back`]); plain reads go on.
+    Writes,
     /// All: no server lives.
     Everything,
 }
@@ -261,7 +267,8 @@ pub struct Fault {
     /// It concerned every client, wherever it was: a router, or the right to write.
     #[serde(default)]
     pub everybody: bool,
-    /// Until service was there again: since the fault, since `up`, since there was room.
+    /// Until service was there again: since the fault, since `up`, since there was room. For
+    /// [`Excuse::Writes`]: until the first write was acknowledged that was called after the fault.
     #[serde(default)]
     pub back: Option<Micros>,
     /// What else is worth knowing.

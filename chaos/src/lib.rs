@@ -13,7 +13,9 @@ mod faults;
 mod follower;
 pub mod history;
 mod load;
+mod log;
 mod namespace;
+mod nats;
 mod needs;
 mod progress;
 mod report;
@@ -23,3 +25,4 @@ mod wire;
 
 pub use cli::main;
 pub use faults::{Kind, Kinds};
+pub use log::LogKind;

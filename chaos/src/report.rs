@@ -40,11 +40,15 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (run, counts) = (&self.run, &self.report.counts);
-        writeln!(
+        write!(
             f,
-            "seed {}, {} pairs, {} clients, {} timelines, {}",
-            run.seed, run.pairs, run.clients, run.watchers, run.version
+            "seed {}, {} pairs, {} clients, {} timelines, ",
+            run.seed, run.pairs, run.clients, run.watchers
         )?;
+        if !run.log.is_empty() {
+            write!(f, "log {}, ", run.log)?;
+        }
+        writeln!(f, "{}", run.version)?;
         writeln!(
             f,
             "calls    {} ({} writes acknowledged, {} refused, {} unknown, {} failed)",

@@ -18,16 +18,20 @@ const EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Sampler {
     data: PathBuf,
+    /// Where the log lies.
+    log: PathBuf,
     to: Option<BufWriter<File>>,
     next: Duration,
 }
 
 impl Sampler {
-    pub(crate) fn new(data: &Path, to: Option<&Path>) -> Result<Self> {
+    /// `log`: the directory that holds it, whoever writes it there.
+    pub(crate) fn new(data: &Path, log: &Path, to: Option<&Path>) -> Result<Self> {
         let file =
             to.map(|path| File::create(path).doing(format_args!("write {}", path.display())));
         Ok(Self {
             data: data.to_owned(),
+            log: log.to_owned(),
             to: file.transpose()?.map(BufWriter::new),
             next: Duration::ZERO,
         })
@@ -72,7 +76,7 @@ impl Sampler {
         let line = json!({
             "s": time.as_secs_f64(),
             "acknowledged": acknowledged,
-            "log_bytes": bytes(&self.data.join("log")),
+            "log_bytes": bytes(&self.log),
             "snapshot_bytes": bytes(&self.data.join("snapshots")),
             "view_bytes": views,
             "processes": needs,
@@ -94,7 +98,7 @@ fn count(dir: &Path) -> Option<usize> {
     Some(fs::read_dir(dir).ok()?.count())
 }
 
-/// What the files of a directory take on the disk.
+/// What the files of a directory take on the disk; nothing, if there is none.
 fn bytes(dir: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = fs::read_dir(dir) else {
@@ -110,4 +114,30 @@ fn bytes(dir: &Path) -> u64 {
         })
     });
     sizes.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_lies_elsewhere_counts_and_one_that_is_not_there_counts_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (data, stores) = (dir.path().join("data"), dir.path().join("nats"));
+        fs::create_dir(&data).expect("made");
+        let path = dir.path().join("samples");
+        let log_bytes = || {
+            let mut sampler = Sampler::new(&data, &stores, Some(&path)).expect("a sampler");
+            let looked = sampler.look(Duration::ZERO, 0, &BTreeMap::new());
+            looked.expect("a sample");
+            let line = fs::read_to_string(&path).expect("written");
+            let sample: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+            assert_eq!(sample["snapshot_bytes"], 0);
+            sample["log_bytes"].as_u64().expect("a number")
+        };
+        assert_eq!(log_bytes(), 0);
+        fs::create_dir_all(stores.join("n1")).expect("made");
+        fs::write(stores.join("n1").join("1.blk"), [1; 5_000]).expect("written");
+        assert!(log_bytes() >= 5_000);
+    }
 }

@@ -16,13 +16,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::args;
 use crate::check::check;
 use crate::clock::Clock;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Shape};
 use crate::collect::{listings, settled};
 use crate::failure::{Doing as _, Failure, Result};
 use crate::faults::{Deck, Kind, Kinds, Stage, complain};
 use crate::follower::follow;
 use crate::history::{Fault, History, Run};
 use crate::load::{Counters, Load, MARKER, PROBER, Plan, Prober, Shared, user};
+use crate::log::{LogKind, LogPlace};
+use crate::nats::Nats;
 use crate::progress::Progress;
 use crate::report::Outcome;
 use crate::resources::Sampler;
@@ -31,6 +33,8 @@ use crate::{facade, namespace};
 
 /// Users that the posts of `--preload` are spread over.
 const PRELOAD_USERS: u64 = 100;
+/// Of the prober where a full disk refuses writes: they are to be seen refused, not retried.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(700);
 /// Before the first fault: as long as a node has to serve until its death is no failed start.
 const WARM_UP: Duration = Duration::from_millis(2_500);
 
@@ -168,7 +172,19 @@ impl Running {
     ) -> Result<Self> {
         progress.stage("starting the service");
         let data = place.dir.join("data");
-        let cluster = Cluster::start(program, &data, args.pairs, args.segment_bytes).await?;
+        let nats = match args.log {
+            LogKind::Dir => None,
+            LogKind::Nats => Some(Nats::start(&place.dir.join("nats")).await?),
+        };
+        let log = nats
+            .as_ref()
+            .map_or_else(|| LogPlace::in_data(&data), Nats::log);
+        let shape = Shape {
+            pairs: args.pairs,
+            segment_bytes: args.segment_bytes,
+            log: log.clone(),
+        };
+        let cluster = Cluster::start(program, &data, shape).await?;
         if args.preload > 0 {
             progress.stage("loading posts");
             preload(&cluster, &place.dir, args.preload).await?;
@@ -185,9 +201,10 @@ impl Running {
             counters: Arc::new(Counters::default()),
             enough: CancellationToken::new(),
         };
-        let (log, ending) = (data.join("log"), CancellationToken::new());
+        let ending = CancellationToken::new();
         let enough = ending.clone().drop_guard();
-        let follower = tokio::task::spawn_blocking(move || follow(&log, &ending));
+        let sampler = Sampler::new(&data, log.dir(), args.samples.as_deref())?;
+        let follower = tokio::task::spawn_blocking(move || follow(&*log.open()?, &ending));
         progress.stage("starting the clients");
         let plan = Plan {
             seed,
@@ -197,16 +214,20 @@ impl Running {
             routers,
         };
         let counters = Arc::clone(&shared.counters);
-        let prober = Prober::connect(cluster.url(), shared.clone()).await?;
+        let patience = args
+            .faults
+            .contains(Kind::DiskFull)
+            .then_some(LITTLE_PATIENCE);
+        let prober = Prober::connect(cluster.url(), patience, shared.clone()).await?;
         let load = Load::start(&plan, shared).await?;
         let control = Options::new(MARKER).routers([cluster.url()]);
         let control = Client::connect(control)
             .await
             .doing("connect to the router")?;
-        let sampler = Sampler::new(&data, args.samples.as_deref())?;
         let run = Run {
             seed,
             faults: names(&args.faults),
+            log: args.log.as_str().to_owned(),
             clients: args.clients,
             watchers: args.watchers,
             pairs: args.pairs,
@@ -215,6 +236,7 @@ impl Running {
         };
         let stage = Stage {
             cluster,
+            nats,
             control,
             clock,
             seed,
@@ -250,7 +272,7 @@ impl Running {
         };
         let cluster = &mut self.stage.cluster;
         let nodes = cluster.nodes().len();
-        let log = cluster.data().join("log");
+        let log = cluster.log().clone();
         progress.stage("asking every replica");
         let found = settled(&self.stage.control, nodes, &log).await;
         let found = found.unwrap_or_else(|e| complain_of(&mut end, &e));

@@ -31,11 +31,23 @@ pub(crate) enum Weather {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wires(Arc<Mutex<Inner>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     /// Address of the proxy by address of the server.
     fronts: HashMap<String, String>,
     open: Vec<watch::Sender<Weather>>,
+    /// Of connections that are made from now on.
+    coming: Weather,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            fronts: HashMap::new(),
+            open: Vec::new(),
+            coming: Weather::Clear,
+        }
+    }
 }
 
 impl Wires {
@@ -54,6 +66,11 @@ impl Wires {
             tokio::spawn(self.clone().accept(listener, server.to_owned()));
         }
         Ok(taken)
+    }
+
+    /// Makes the proxy at this listener, in front of a server that is told where it is.
+    pub(crate) fn stand_before(&self, listener: TcpListener, server: String) {
+        tokio::spawn(self.clone().accept(listener, server));
     }
 
     /// The server behind a proxy; the address itself when it is none.
@@ -84,15 +101,24 @@ impl Wires {
         })
     }
 
+    /// Sets the weather on every connection, those that are made from now on among them.
+    pub(crate) fn set_all(&self, weather: Weather) {
+        self.inner(|inner| inner.coming = weather);
+        self.set(weather, |_| true);
+    }
+
     fn inner<T>(&self, with: impl FnOnce(&mut Inner) -> T) -> T {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn accept(self, listener: TcpListener, server: String) {
         while let Ok((client, _)) = listener.accept().await {
-            let (weather, _) = watch::channel(Weather::Clear);
-            let (up, down) = (weather.subscribe(), weather.subscribe());
-            self.inner(|inner| inner.open.push(weather));
+            let (up, down) = self.inner(|inner| {
+                let (weather, up) = watch::channel(inner.coming);
+                let down = weather.subscribe();
+                inner.open.push(weather);
+                (up, down)
+            });
             let server = server.clone();
             tokio::spawn(async move {
                 // A server that is down: the client sees its connection end at once.
@@ -213,6 +239,19 @@ mod tests {
             "the next one is good"
         );
         assert_eq!(wires.open(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_comes_while_all_is_cut_is_cut_off_too() {
+        let wires = Wires::default();
+        let (mut client, _server) = wired(&wires).await;
+        wires.set_all(Weather::Cut);
+        assert!(ends(&mut client).await);
+        let (mut client, _server) = wired(&wires).await;
+        assert!(ends(&mut client).await);
+        wires.set_all(Weather::Clear);
+        let (mut client, mut server) = wired(&wires).await;
+        assert!(passes(&mut client, &mut server).await);
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ struct Campaign {
 /// Where the soak notes what its processes need.
 const SAMPLES: &str = "target/chaos/soak.samples.jsonl";
 
-/// All of them take about an hour; the short ones are part of the gate.
+/// All of them take about two hours; the short ones are part of the gate.
 const CAMPAIGNS: &[Campaign] = &[
     Campaign {
         name: "short",
@@ -33,6 +33,13 @@ const CAMPAIGNS: &[Campaign] = &[
         what: "a full disk now and then, 20 seconds, unoptimised build",
         release: false,
         args: "--faults disk-full,kill --duration 20s --clients 12 --watchers 3 --rate 100",
+    },
+    Campaign {
+        name: "short-nats",
+        what: "the log on three NATS servers, which are hurt too, 1 minute, unoptimised build",
+        release: false,
+        args: "--log nats --faults nats-kill,nats-stop,nats-cut,nats-kill-two,kill,stop \
+               --duration 60s --clients 16 --watchers 4 --rate 200",
     },
     Campaign {
         name: "kill",
@@ -68,6 +75,21 @@ const CAMPAIGNS: &[Campaign] = &[
         release: true,
         args: "--faults snapshot,startup --count 200 --segment-bytes 65536 --clients 32 \
                --watchers 10 --rate 1000 --rest 300ms --duration 1s",
+    },
+    Campaign {
+        name: "nats-kill",
+        what: "300 kills of servers, of one and of two NATS servers at a time",
+        release: true,
+        args: "--log nats --faults kill,nats-kill,nats-kill-two --count 300 --clients 32 \
+               --watchers 10 --rate 500 --rest 300ms --duration 1s",
+    },
+    Campaign {
+        name: "nats",
+        what: "everything that can be done to NATS servers, wires and servers, 100 times",
+        release: true,
+        args: "--log nats --faults nats-stop,nats-stop-two,nats-cut,nats-all,stop,pair,snapshot \
+               --count 100 --segment-bytes 65536 --clients 32 --watchers 10 --rate 500 \
+               --rest 300ms --duration 1s",
     },
     Campaign {
         name: "soak",
@@ -107,7 +129,7 @@ pub(crate) fn run(name: Option<&str>) -> ExitCode {
 pub(crate) fn usage() {
     for campaign in CAMPAIGNS {
         say(&format!(
-            "       cargo xtask chaos {:10} {}",
+            "       cargo xtask chaos {:15} {}",
             campaign.name, campaign.what
         ));
     }

@@ -11,6 +11,10 @@ use crate::history::{Call, Excuse, Fault, History, Micros, Op, Outcome};
 /// 10 s, so that one that begins later has time enough.
 pub const GRACE: Micros = 1_000_000;
 
+/// What is said by a server that lives and finds nobody to write to: it cannot tell, it knows that
+/// nothing was written, or so many wait already.
+const NO_WRITES: [&str; 3] = ["LOG_UNAVAILABLE", "OUTCOME_UNKNOWN", "OVERLOADED"];
+
 pub(super) fn check(history: &History, report: &mut Report) {
     let mut dark: Vec<&Fault> = history
         .faults
@@ -39,8 +43,8 @@ pub(super) fn check(history: &History, report: &mut Report) {
         let excused = dark
             .iter()
             .take_while(|fault| fault.at <= op.end)
-            .filter(|fault| fault.excuses == Excuse::Everything || reason == "DISK_FULL")
-            .any(|fault| op.start <= fault.end.saturating_add(GRACE));
+            .filter(|fault| excuses(fault, op, reason))
+            .any(|fault| op.start <= over(fault).saturating_add(GRACE));
         if !excused {
             report.add(Kind::Failed, Place::Op(number), || {
                 let (first, took) = (&op.server, ms(op.end.saturating_sub(op.start)));
@@ -50,6 +54,35 @@ pub(super) fn check(history: &History, report: &mut Report) {
             });
         }
     }
+}
+
+/// Whether a call like this may fail like that while the fault lasts.
+fn excuses(fault: &Fault, op: &Op, reason: &str) -> bool {
+    match fault.excuses {
+        Excuse::Nothing => false,
+        Excuse::Full => reason == "DISK_FULL",
+        Excuse::Writes => waits_for_the_log(&op.call) && NO_WRITES.contains(&reason),
+        Excuse::Everything => true,
+    }
+}
+
+/// When no call is excused any more that begins a little later.
+fn over(fault: &Fault) -> Micros {
+    match (fault.excuses, fault.back) {
+        (Excuse::Writes, Some(back)) => fault.at.saturating_add(back),
+        _ => fault.end,
+    }
+}
+
+/// Whether it is answered only by those who take writes.
+pub(super) fn waits_for_the_log(call: &Call) -> bool {
+    !matches!(
+        call,
+        Call::Walk {
+            linearizable: false,
+            ..
+        }
+    )
 }
 
 /// The reason, if this is no answer to what was asked.
@@ -78,5 +111,76 @@ pub(super) fn count(history: &History, counts: &mut Counts) {
             Outcome::Unknown { .. } => counts.unknown += 1,
         }
         counts.failed += u64::from(failure(op).is_some());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BACK: Micros = 5_000_000;
+
+    fn failed(call: Call, start: Micros, reason: &str) -> Op {
+        Op {
+            client: 1,
+            user: "a".into(),
+            call,
+            start,
+            end: start + 1_000,
+            server: "s".into(),
+            outcome: Outcome::Refused {
+                reason: reason.into(),
+            },
+        }
+    }
+
+    fn walk(linearizable: bool) -> Call {
+        Call::Walk {
+            of: None,
+            at_least: 0,
+            limit: 0,
+            linearizable,
+            pages: Vec::new(),
+            complete: false,
+        }
+    }
+
+    /// Whether a call may have failed like that while nobody could write.
+    fn excused(op: Op) -> bool {
+        let history = History {
+            ops: vec![op],
+            faults: vec![Fault {
+                at: 1_000_000,
+                end: 60_000_000,
+                excuses: Excuse::Writes,
+                back: Some(BACK),
+                ..Fault::default()
+            }],
+            ..History::default()
+        };
+        let mut report = Report::default();
+        check(&history, &mut report);
+        report.passed()
+    }
+
+    #[test]
+    fn while_nobody_can_write_writes_and_linearizable_reads_are_excused_and_nothing_else() {
+        let post = || Call::Post { text: "x".into() };
+        for reason in NO_WRITES {
+            assert!(excused(failed(post(), 1_000_000, reason)), "{reason}");
+            assert!(excused(failed(walk(true), 1_000_000, reason)), "{reason}");
+            assert!(!excused(failed(walk(false), 1_000_000, reason)), "{reason}");
+        }
+        assert!(!excused(failed(post(), 1_000_000, "NO_SERVER")));
+        assert!(!excused(failed(post(), 1_000_000, "DAMAGED")));
+    }
+
+    #[test]
+    fn a_write_that_begins_when_others_go_on_is_not_excused_though_the_fault_lasts() {
+        let post = |start| failed(Call::Post { text: "x".into() }, start, "LOG_UNAVAILABLE");
+        let over = 1_000_000 + BACK + GRACE;
+        assert!(excused(post(over)));
+        assert!(!excused(post(over + 1)));
+        assert!(!excused(post(0)), "it ended before");
     }
 }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::history::{Event, Fault, History, Micros, Op, Outcome, Stream};
+use super::calls::waits_for_the_log;
+use crate::history::{Event, Excuse, Fault, History, Micros, Op, Outcome, Stream};
 
 /// A longer outage counts as this long.
 const LONGEST: Micros = 3_600_000_000;
@@ -82,6 +83,7 @@ fn in_ms(micros: Micros) -> f64 {
 /// Under which name its outages are added up.
 fn key(fault: &Fault) -> String {
     let whom = match (fault.everybody, fault.target.as_str()) {
+        _ if fault.excuses == Excuse::Writes => " (writes)",
         (true, "router") => " (router)",
         (true, _) => " (lock)",
         (false, _) => "",
@@ -133,7 +135,9 @@ pub(super) fn measure(history: &History) -> Outages {
 /// The outage of one client by one fault: `None` if it was elsewhere, or had no good answer before;
 /// an error if it got none afterwards. Its calls do not overlap.
 fn of_client(ops: &[&Op], fault: &Fault) -> Option<Result<Micros, ()>> {
-    let good = |op: &&&Op| matches!(op.outcome, Outcome::Ok { .. });
+    // Where only writes had to wait, a read says nothing.
+    let counts = |op: &Op| fault.excuses != Excuse::Writes || waits_for_the_log(&op.call);
+    let good = |op: &&&Op| matches!(op.outcome, Outcome::Ok { .. }) && counts(op);
     let next = ops.partition_point(|op| op.end < fault.at);
     let last = ops[..next].iter().rfind(good)?;
     let in_flight = ops.get(next).filter(|op| op.start <= fault.at);

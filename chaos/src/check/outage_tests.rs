@@ -74,6 +74,37 @@ fn the_death_of_a_router_is_measured_over_all_clients() {
 }
 
 #[test]
+fn where_nobody_could_write_an_outage_is_from_write_to_write() {
+    let mut history = History {
+        ops: vec![
+            op(1, "s", 0, 10_000, true),
+            op(1, "s", 20_000, 25_000, true),
+            op(1, "s", 30_000, 70_000, true),
+        ],
+        faults: vec![Fault {
+            excuses: Excuse::Writes,
+            everybody: true,
+            back: Some(45_000),
+            ..fault("nats-kill", "n1 (leader)", "", 15_000)
+        }],
+        ..History::default()
+    };
+    // A read that was answered meanwhile.
+    history.ops[1].call = Call::Walk {
+        of: None,
+        at_least: 0,
+        limit: 0,
+        linearizable: false,
+        pages: Vec::new(),
+        complete: true,
+    };
+    let outages = measure(&history);
+    let of = |figures: &BTreeMap<String, Figures>| figures["nats-kill (writes)"].max_ms;
+    assert!((of(&outages.calls) - 60.0).abs() < f64::EPSILON);
+    assert!((of(&outages.back) - 45.0).abs() < f64::EPSILON);
+}
+
+#[test]
 fn a_timeline_counts_the_faults_that_hit_the_server_it_was_at() {
     let stream = Stream {
         client: 1,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
+use rand::rngs::StdRng;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use sns_server::pair::process::{ProcessId, doing, lock_holder};
 use tokio::time::sleep;
@@ -21,12 +22,15 @@ const NOTICED: Duration = Duration::from_millis(800);
 /// Tries to stop a process while it holds the lock of the log.
 const TRIES: u32 = 20_000;
 
+/// How long a stop lasts: short ones are as frequent as long ones.
+pub(super) fn time(rng: &mut StdRng) -> Duration {
+    Duration::from_secs_f64(STOP.0 * (STOP.1 / STOP.0).powf(rng.random()))
+}
+
 impl Stage {
     pub(super) async fn stop(&mut self, fault: &mut Fault) -> Result<()> {
         let name = self.any_process()?;
-        // Short ones as often as long ones.
-        let time = STOP.0 * (STOP.1 / STOP.0).powf(self.rng.random());
-        let time = Duration::from_secs_f64(time);
+        let time = time(&mut self.rng);
         let id = self.hit(&name, Signal::STOP, fault).await?;
         let begun = Instant::now();
         while begun.elapsed() < time && id.is_alive() {
@@ -48,7 +52,8 @@ impl Stage {
     }
 
     pub(super) async fn hang(&mut self, fault: &mut Fault) -> Result<()> {
-        let holding = self.rng.random();
+        // A log on NATS has no lock.
+        let holding = self.rng.random() && self.nats.is_none();
         let id = if holding {
             self.stop_in_lock(fault).await?
         } else {

@@ -1,18 +1,18 @@
 //! A client that wants to know at once: what is answered while nothing is well?
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sns_client::{Client, Options};
+use tokio::time::sleep;
 
 use super::Shared;
 use super::caller::{seen, told};
-use crate::failure::{Doing as _, Result};
+use crate::cluster::LOOK;
+use crate::failure::{Doing as _, Failure, Result};
 use crate::history::{Call, Op, Outcome, Page};
 
 /// Its user.
 pub(crate) const PROBER: &str = "prober";
-/// How long it waits for an answer.
-const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Posts of a page.
 const LIMIT: usize = 20;
@@ -25,8 +25,16 @@ pub(crate) struct Prober {
 }
 
 impl Prober {
-    pub(crate) async fn connect(router: &str, shared: Shared) -> Result<Self> {
-        let options = Options::new(PROBER).routers([router]).deadline(PATIENCE);
+    /// `patience`: how long it waits for an answer; by default as long as every client.
+    pub(crate) async fn connect(
+        router: &str,
+        patience: Option<Duration>,
+        shared: Shared,
+    ) -> Result<Self> {
+        let mut options = Options::new(PROBER).routers([router]);
+        if let Some(patience) = patience {
+            options = options.deadline(patience);
+        }
         Ok(Self {
             client: options.connect().await.doing("log the prober in")?,
             shared,
@@ -43,6 +51,20 @@ impl Prober {
             Err(error) => told(&error),
         };
         self.note(Call::Post { text }, start, server, outcome)
+    }
+
+    /// Posts until that is acknowledged; how long it took.
+    pub(crate) async fn until_written(&mut self, limit: Duration) -> Result<Duration> {
+        let begun = Instant::now();
+        loop {
+            match self.post().await {
+                Outcome::Ok { .. } => return Ok(begun.elapsed()),
+                last if begun.elapsed() > limit => {
+                    return Err(Failure(format!("no write after {limit:?}: {last:?}")));
+                }
+                _ => sleep(LOOK).await,
+            }
+        }
     }
 
     /// Reads its home timeline.
