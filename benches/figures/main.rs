@@ -13,6 +13,7 @@ mod followees;
 mod followers;
 mod growth;
 mod import;
+mod jetstream;
 mod memory;
 mod pages;
 mod plot;
@@ -83,6 +84,8 @@ enum What {
     Restart(restart::Options),
     /// Goal 7: loading a graph, in process and beside two running pairs.
     Import,
+    /// Durable posts on a NATS cluster, beside a bare client and the directory log.
+    Jetstream(jetstream::Options),
     /// Goal 8: memory and disk by users.
     Memory(memory::Options),
     /// Goal 9: throughput by posts stored.
@@ -121,6 +124,7 @@ fn run(args: Args) -> Result<()> {
         What::Streams(options) => streams::run(&run, &options),
         What::Restart(options) => restart::run(&run, &options),
         What::Import => import::run(&run),
+        What::Jetstream(options) => jetstream::run(&run, &options),
         What::Memory(options) => memory::run(&run, &options),
         What::Growth(options) => growth::run(&run, &options),
         What::Followees(options) => followees::run(&run, &options),

@@ -17,6 +17,10 @@ const FIGURES: &[(&str, &str)] = &[
         "posts",
         "durable posts a second beside the bare disk, in process",
     ),
+    (
+        "jetstream",
+        "durable posts on a NATS cluster beside a bare client, in process",
+    ),
     ("import", "loading a graph, in process and beside two pairs"),
     ("restart", "from a start to serving, with a million posts"),
     (
