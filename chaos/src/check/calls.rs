@@ -15,6 +15,10 @@ pub const GRACE: Micros = 1_000_000;
 /// nothing was written, or so many wait already.
 const NO_WRITES: [&str; 3] = ["LOG_UNAVAILABLE", "OUTCOME_UNKNOWN", "OVERLOADED"];
 
+/// The fault under which nobody can read the log either: a server that lacks what another one
+/// acknowledged a moment before cannot come by it.
+const UNREADABLE: &str = crate::faults::Kind::NatsAll.as_str();
+
 pub(super) fn check(history: &History, report: &mut Report) {
     let mut dark: Vec<&Fault> = history
         .faults
@@ -61,9 +65,17 @@ fn excuses(fault: &Fault, op: &Op, reason: &str) -> bool {
     match fault.excuses {
         Excuse::Nothing => false,
         Excuse::Full => reason == "DISK_FULL",
-        Excuse::Writes => waits_for_the_log(&op.call) && NO_WRITES.contains(&reason),
+        Excuse::Writes => {
+            let unwritten = waits_for_the_log(&op.call) && NO_WRITES.contains(&reason);
+            unwritten || fault.kind == UNREADABLE && reason == "LAGGING" && wants_a_state(&op.call)
+        }
         Excuse::Everything => true,
     }
+}
+
+/// Whether it is answered only by a server that has seen what its client saw.
+fn wants_a_state(call: &Call) -> bool {
+    matches!(call, Call::Walk { at_least: 1.., .. })
 }
 
 /// When no call is excused any more that begins a little later.
@@ -135,9 +147,13 @@ mod tests {
     }
 
     fn walk(linearizable: bool) -> Call {
+        walk_at(0, linearizable)
+    }
+
+    fn walk_at(at_least: u64, linearizable: bool) -> Call {
         Call::Walk {
             of: None,
-            at_least: 0,
+            at_least,
             limit: 0,
             linearizable,
             pages: Vec::new(),
@@ -147,9 +163,14 @@ mod tests {
 
     /// Whether a call may have failed like that while nobody could write.
     fn excused(op: Op) -> bool {
+        excused_by("nats-kill-two", op)
+    }
+
+    fn excused_by(kind: &str, op: Op) -> bool {
         let history = History {
             ops: vec![op],
             faults: vec![Fault {
+                kind: kind.into(),
                 at: 1_000_000,
                 end: 60_000_000,
                 excuses: Excuse::Writes,
@@ -173,6 +194,14 @@ mod tests {
         }
         assert!(!excused(failed(post(), 1_000_000, "NO_SERVER")));
         assert!(!excused(failed(post(), 1_000_000, "DAMAGED")));
+    }
+
+    #[test]
+    fn a_read_may_lag_only_where_nobody_can_read_the_log_and_it_wants_a_state() {
+        let lags = |at_least| failed(walk_at(at_least, false), 1_000_000, "LAGGING");
+        assert!(excused_by("nats-all", lags(7)));
+        assert!(!excused_by("nats-all", lags(0)));
+        assert!(!excused_by("nats-kill-two", lags(7)));
     }
 
     #[test]

@@ -188,7 +188,8 @@ impl JetStreamOptions {
             }
             let scheme = server.split_once("://").map_or("nats", |it| it.0);
             let known = scheme == "nats" || scheme == "tls";
-            if !known || server.parse::<async_nats::ServerAddr>().is_err() {
+            let parsed = server.parse::<async_nats::ServerAddr>();
+            if !known || address.is_empty() || parsed.is_err() {
                 return Err(format!(
                     "{server:?} is no address of a NATS server: give nats://host:port"
                 ));
