@@ -12,6 +12,7 @@ use crate::log::dir::{DirLog, DirLogOptions, Witness};
 #[cfg(feature = "nats")]
 use crate::log::jetstream::{JetStreamLog, JetStreamOptions};
 use crate::log::memory::MemoryLog;
+use crate::observer::Observer;
 use crate::rebuild::{AppliedNote, ViewFiles};
 use crate::replica::Replica;
 use crate::seq::Seq;
@@ -34,6 +35,7 @@ pub struct SnsBuilder {
     node: Option<String>,
     settings: Settings,
     clock: Clock,
+    observer: Option<Arc<dyn Observer>>,
     rules: Rules,
     caught_up: bool,
     tiny_cache: Option<usize>,
@@ -66,6 +68,7 @@ impl SnsBuilder {
             node: None,
             settings: Settings::default(),
             clock: Clock::system(),
+            observer: None,
             rules: Rules::default(),
             caught_up: true,
             tiny_cache: None,
@@ -114,6 +117,12 @@ impl SnsBuilder {
     /// Where wall time comes from.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Who is told how long each stage takes; nobody without it.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -234,7 +243,7 @@ impl SnsBuilder {
             }
         };
         let view = files.open(&*log)?;
-        let replica = Replica::start(node, log, view, files, self.clock)?;
+        let replica = Replica::start(node, log, view, files, self.clock, self.observer)?;
         let sns = Sns::new(replica, parts);
         if self.caught_up {
             // A long log is applied for as long as it takes; only an error ends the wait.

@@ -89,6 +89,9 @@ pub struct AppendProgress {
     pub since: Instant,
     /// Appends finished by this handle, failed ones too.
     pub finished: u64,
+    /// How long the disk took to sync the last append that came so far; `None` where no disk of this
+    /// process is waited for.
+    pub last_sync: Option<Duration>,
 }
 
 /// How long a view that is ahead of a log on other machines waits before that log is said to have

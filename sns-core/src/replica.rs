@@ -28,6 +28,7 @@ use crate::error::{Error, Reason, Result};
 use crate::hub::Hub;
 use crate::limits;
 use crate::log::Log;
+use crate::observer::Observer;
 use crate::pending::Reply;
 use crate::rebuild::ViewFiles;
 use crate::seq::Seq;
@@ -78,6 +79,7 @@ pub(crate) struct Replica {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) hub: Arc<Hub>,
     pub(crate) clock: Clock,
+    observer: Option<Arc<dyn Observer>>,
     view: RwLock<Arc<View>>,
     /// After the view: they hold the lock of the node, and the view's database is theirs.
     files: ViewFiles,
@@ -107,6 +109,7 @@ impl Replica {
         view: View,
         files: ViewFiles,
         clock: Clock,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<Arc<Self>> {
         let goal = log.tail()? - 1;
         let applied = view.standing().applied;
@@ -115,6 +118,7 @@ impl Replica {
             log,
             hub: Arc::new(Hub::default()),
             clock,
+            observer,
             view: RwLock::new(Arc::new(view)),
             files,
             queue: Queue::default(),

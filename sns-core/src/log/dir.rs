@@ -148,6 +148,12 @@ impl Shared {
         progress.since = Instant::now();
     }
 
+    /// The sync that was entered last has ended well.
+    fn synced(&self) {
+        let mut progress = self.progress.lock();
+        progress.last_sync = Some(progress.since.elapsed());
+    }
+
     fn weak<T>(&self, change: impl FnOnce(&mut Weak) -> T) -> T {
         change(&mut self.weak.lock())
     }
@@ -256,6 +262,7 @@ impl DirLog {
                     phase: AppendPhase::Idle,
                     since: Instant::now(),
                     finished: 0,
+                    last_sync: None,
                 }),
                 weak: Mutex::default(),
                 chores: Mutex::default(),

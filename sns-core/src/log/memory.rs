@@ -156,6 +156,7 @@ impl Log for MemoryLog {
             phase: AppendPhase::Idle,
             since: state.phase_since,
             finished: state.tail() - 1,
+            last_sync: None,
         }
     }
 

@@ -81,7 +81,15 @@ fn append(replica: &Replica, batch: Vec<Queued>) -> Result<(), Error> {
     };
     // Known before it can be applied: the applier may see the entry before `append` returns.
     replica.replies.lock().insert(id, replies);
+    let began = Instant::now();
     let Err(error) = replica.log.append(&entry.encode()) else {
+        if let Some(observer) = &replica.observer {
+            observer.appended(began.elapsed(), entry.commands.len());
+            // Nobody else appends by this handle: it is this entry's.
+            if let Some(sync) = replica.log.progress().last_sync {
+                observer.synced(sync);
+            }
+        }
         return Ok(());
     };
     // If the entry is in the log all the same, the applier finds nobody who waits for it.

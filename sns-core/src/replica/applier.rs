@@ -95,6 +95,7 @@ fn round(replica: &Replica) -> Result<(), Trouble> {
 }
 
 fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Trouble> {
+    let began = replica.observer.is_some().then(Instant::now);
     let entry = Entry::decode(record.index, &record.payload).map_err(Trouble::Fatal)?;
     let (outcomes, changes) = view
         .apply(record.index, record.crc, &entry)
@@ -107,6 +108,14 @@ fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Tr
     replica.applied_entries.fetch_add(1, Ordering::Relaxed);
     replica.hub.publish(changes, applied);
     replica.moved.notify(usize::MAX);
+    if let (Some(observer), Some(began)) = (&replica.observer, began) {
+        observer.applied(began.elapsed(), entry.commands.len());
+        // What it catches up with became visible elsewhere, long ago.
+        if replica.serving.load(Ordering::Relaxed) {
+            let ms = replica.clock.now_ms().saturating_sub(entry.clock_ms);
+            observer.visible(Duration::from_millis(ms));
+        }
+    }
     let mut waiting = replica
         .replies
         .lock()

@@ -114,6 +114,7 @@ impl Writer {
             self.give_up(shared);
             return Err(unknown(&error));
         }
+        shared.synced();
         if shared.options.lacks(Step::AcknowledgeAfterCommit) {
             return Ok(written.index);
         }

@@ -140,6 +140,7 @@ impl Shared {
                     phase: AppendPhase::Idle,
                     since: Instant::now(),
                     finished: 0,
+                    last_sync: None,
                 },
                 damage: None,
                 suspicion: None,
