@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sns_proto::v1;
-use sns_proto::v1::router_service_client::RouterServiceClient;
 
 use crate::call::Boxed;
 use crate::engine::Engine;
@@ -13,6 +12,7 @@ use crate::error::{Error, Reason, Result};
 use crate::options::Options;
 use crate::pages::{Home, PostsOf, Users};
 use crate::retry::{Next, Tries};
+use crate::routers;
 use crate::ticket::Ticket;
 use crate::timeline::TimelineOptions;
 use crate::types::{Login, Post, Seq, Server};
@@ -314,15 +314,8 @@ impl Client {
         let deadline = self.engine.deadline();
         let mut tries = Tries::of_read();
         loop {
-            let answer = self.engine.route.ask(|channel| {
-                Box::pin(async move {
-                    let mut router = RouterServiceClient::new(channel);
-                    let question = v1::ListServersRequest::default();
-                    Ok(router.list_servers(question).await?.into_inner())
-                })
-            });
-            let ended = match answer.await {
-                Ok(answer) => return Ok(answer.servers.into_iter().map(Server::from).collect()),
+            let ended = match routers::list(&self.engine.route).await {
+                Ok(servers) => return Ok(servers),
                 Err(ended) => ended,
             };
             let left = deadline.saturating_duration_since(Instant::now());

@@ -126,6 +126,11 @@ impl Route {
         self.table(|table| table.addresses())
     }
 
+    /// The router that answered last.
+    pub(crate) fn favourite(&self) -> &str {
+        &self.routers[self.favourite.load(Ordering::Relaxed)].address
+    }
+
     /// The server to ask now: one that did not fail lately; else what a router names now; else,
     /// when no router knows better, the one that failed longest ago.
     pub(crate) async fn server(self: &Arc<Self>) -> Result<Arc<Peer>> {
