@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Failure;
 
-/// Follow, post, read and watch. Without a command: interactive.
+/// Follow, post, read and watch. Without a command: interactive; HELP lists what can be typed there.
 #[derive(Debug, Parser)]
 #[command(name = "sns", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -25,6 +25,13 @@ pub(crate) struct Args {
     /// stderr as {"error": {"kind", "reason", "message"}}.
     #[arg(long, global = true, env = "SNS_JSON", value_parser = FalseyValueParser::new())]
     pub(crate) json: bool,
+
+    /// Whether the interactive mode keeps commands for later sessions, in
+    /// `$XDG_STATE_HOME/sns/history` (else `~/.local/state/sns/history`); `off` = no. Posts are
+    /// never kept.
+    #[arg(long, env = "SNS_HISTORY", value_name = "on|off", default_value = "on")]
+    #[arg(action = clap::ArgAction::Set, hide_possible_values = true, value_parser = FalseyValueParser::new())]
+    pub(crate) history: bool,
 
     #[command(subcommand)]
     pub(crate) command: Option<Raw>,
@@ -78,8 +85,22 @@ pub(crate) enum Raw {
         #[arg(long, conflicts_with = "before")]
         watch: bool,
     },
+    /// Shows the servers, live: who serves, how far each is, what changes. Needs no user.
+    Top(RawTop),
     /// Measures a running service: sends requests at a fixed rate and tells how long they took.
     Bench(Box<RawBench>),
+}
+
+/// How to look. On a terminal the screen is kept up to date until q, Esc or Ctrl-C; elsewhere each
+/// look is printed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RawTop {
+    /// How often the router is asked; more often while something changes, on a terminal.
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub(crate) every: String,
+    /// Prints one look and ends.
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// What to measure. Every latency counts from the moment a request was due, so that a service which

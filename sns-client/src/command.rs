@@ -1,8 +1,10 @@
 //! What it means: arguments once checked, and the words of the interactive mode.
 
+use std::time::Duration;
+
 use sns_client::{DEFAULT_ROUTER, Seq};
 
-use crate::args::{Args, Raw, RawPage};
+use crate::args::{Args, Raw, RawPage, RawTop};
 use crate::bench::flags::{self, Bench};
 use crate::output::Failure;
 
@@ -30,7 +32,10 @@ pub(crate) enum Action {
         backlog: usize,
     },
     Bench(Box<Bench>),
-    Interactive,
+    Interactive {
+        history: bool,
+    },
+    Top(Top),
 }
 
 /// Who looks around for a benchmark, unless somebody is named.
@@ -51,9 +56,24 @@ pub(crate) struct Part {
     pub(crate) before: Option<Seq>,
 }
 
+/// How to look at the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Top {
+    pub(crate) every: Duration,
+    pub(crate) once: bool,
+}
+
+/// The shortest time between two looks: servers tell their routers four times a second.
+const LOOK_MIN: Duration = Duration::from_millis(50);
+
 /// Checks what was typed.
 pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
-    let nobody = matches!(args.command, Some(Raw::Bench(_))).then(|| BENCH_USER.to_owned());
+    // A name for those who need none, or none of their own.
+    let nobody = match args.command {
+        Some(Raw::Bench(_)) => Some(BENCH_USER.to_owned()),
+        Some(Raw::Top(_)) => Some(String::new()),
+        _ => None,
+    };
     let user = args
         .user
         .filter(|user| !user.is_empty())
@@ -68,7 +88,9 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
         .map(ToOwned::to_owned)
         .collect();
     let action = match args.command {
-        None => Action::Interactive,
+        None => Action::Interactive {
+            history: args.history,
+        },
         Some(Raw::Follow { user_name }) => Action::Follow(user_name),
         Some(Raw::Unfollow { user_name }) => Action::Unfollow(user_name),
         Some(Raw::Post { text }) => Action::Post(Some(text).filter(|text| text != "-")),
@@ -95,12 +117,26 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
             backlog: part(&page)?.limit,
         },
         Some(Raw::Bench(raw)) => Action::Bench(Box::new(flags::check(*raw)?)),
+        Some(Raw::Top(raw)) => Action::Top(top(&raw)?),
     };
     Ok(Checked {
         user,
         routers,
         json: args.json,
         action,
+    })
+}
+
+fn top(raw: &RawTop) -> Result<Top, Failure> {
+    let every = flags::duration(&raw.every)
+        .and_then(|every| {
+            let often = || format!("{} is too often: {LOOK_MIN:?} at least", raw.every);
+            (every >= LOOK_MIN).then_some(every).ok_or_else(often)
+        })
+        .map_err(|why| Failure::Usage(format!("--every: {why}")))?;
+    Ok(Top {
+        every,
+        once: raw.once,
     })
 }
 
@@ -176,12 +212,15 @@ pub(crate) fn line(typed: &str) -> Result<Line, Failure> {
 
 /// What HELP prints.
 pub(crate) const HELP: &str = "\
-FOLLOW name       follow a user
-UNFOLLOW name     follow a user no longer
-LIST              all users; LIST FOLLOWERS, LIST FOLLOWING: yours
-TIMELINE          read as it happens; every line you type is a post. Ctrl-C or Ctrl-D: back
-HELP              this
-EXIT              leave (also Ctrl-D)";
+FOLLOW name     follow a user
+UNFOLLOW name   follow a user no longer
+LIST            all users; yours: LIST FOLLOWERS or FOLLOWING
+TIMELINE        read as it happens; every line you type is a
+                post. Ctrl-C or Ctrl-D: back
+HELP            this
+EXIT            leave (also Ctrl-D)
+On a terminal Tab completes commands and names; Up and
+Ctrl-R find what was typed before.";
 
 #[cfg(test)]
 mod tests {
@@ -227,7 +266,11 @@ mod tests {
             before: before.map(Seq::from),
         };
         for (typed, expected) in [
-            ("sns -u a", Action::Interactive),
+            ("sns -u a", Action::Interactive { history: true }),
+            (
+                "sns --history=off -u a",
+                Action::Interactive { history: false },
+            ),
             ("sns -u a follow bob", Action::Follow("bob".into())),
             ("sns -u a unfollow bob", Action::Unfollow("bob".into())),
             ("sns -u a post hello", Action::Post(Some("hello".into()))),
@@ -258,8 +301,22 @@ mod tests {
     }
 
     #[test]
+    fn top_needs_nobody() {
+        for (typed, every, once) in [
+            ("sns top", 1_000, false),
+            ("sns top --every 250ms --once", 250, true),
+            ("sns -u a top --json", 1_000, false),
+        ] {
+            let every = Duration::from_millis(every);
+            assert_eq!(action(typed), Action::Top(Top { every, once }), "{typed}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_a_usage_error() {
         for typed in [
+            "sns top --every 1ms",
+            "sns top --every soon",
             "sns -u a fly",
             "sns -u a follow",
             "sns -u a follow bob carol",

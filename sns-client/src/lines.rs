@@ -1,24 +1,48 @@
 //! What is typed: line by line, from a terminal with editing or from a pipe.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::io::{self, BufRead as _, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use rustyline::Editor;
-use rustyline::error::ReadlineError;
-use rustyline::history::DefaultHistory;
 use tokio::sync::mpsc;
 
+use crate::complete::Names;
+use crate::editor::Lined;
 use crate::output::{Failure, Output};
+use crate::paint::Paint;
+use crate::screen::Screen;
+use crate::terminal;
 
 /// The longest line taken: more than the longest text.
 const LINE_MAX: u64 = 8 * 1024;
 /// Lines read ahead of those who carry them out.
 const AHEAD: usize = 16;
+/// How long the editor may take to begin with a line that nobody needs any more.
+const BEGINNING: Duration = Duration::from_millis(100);
+
+/// What a line is asked for as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Command,
+    Post,
+}
+
+impl Ask {
+    pub(crate) fn prompt(self) -> &'static str {
+        match self {
+            Self::Command => "> ",
+            Self::Post => "post> ",
+        }
+    }
+}
 
 /// Something typed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
     Line(String),
-    /// A line that is no text, or too long for one.
+    /// A line that is of no use here.
     Unfit(&'static str),
     /// Ctrl-C on a terminal.
     Interrupt,
@@ -29,109 +53,83 @@ pub(crate) enum Typed {
 /// Lines, asked for one by one so that a terminal shows the right prompt.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    prompts: mpsc::Sender<&'static str>,
+    ask: mpsc::Sender<Ask>,
     typed: mpsc::Receiver<Typed>,
-    asked: bool,
+    /// What the line is being typed as.
+    asked: Option<Ask>,
+    /// The same, for others: whether one is.
+    editing: Arc<AtomicBool>,
     pub(crate) terminal: bool,
 }
 
 impl Lines {
-    /// Starts the thread that reads stdin, and gives where to print meanwhile.
-    pub(crate) fn start() -> Result<(Self, Screen), Failure> {
-        let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-        let (prompts, asked) = mpsc::channel(1);
+    /// Starts the thread that reads stdin, and gives where to print meanwhile. On a terminal
+    /// `names` complete, and commands are kept in the file `history`.
+    pub(crate) fn start(names: Names, history: Option<&Path>) -> Result<(Self, Screen), Failure> {
+        let terminal = terminal::is_there();
+        let (ask, asked) = mpsc::channel(1);
         let (tell, typed) = mpsc::channel(AHEAD);
+        let editing = Arc::new(AtomicBool::new(false));
         let screen = if terminal {
-            let mut editor = Editor::<(), DefaultHistory>::new().map_err(of_terminal)?;
-            let printer = editor.create_external_printer().map_err(of_terminal)?;
-            std::thread::spawn(move || edit(&mut editor, asked, &tell));
-            Screen::Terminal(Box::new(printer))
+            let paint = Paint::of_environment();
+            let mut editor = Lined::new(names, paint)?;
+            let mut screen = Screen::above(editor.printer()?, Arc::clone(&editing), paint);
+            if let Some(Err(why)) = history.map(|path| editor.remember(path)) {
+                screen.quiet(&why)?;
+            }
+            if let Some(voice) = screen.quiet_voice() {
+                std::thread::spawn(move || editor.run(asked, &tell, voice));
+            }
+            screen
         } else {
             std::thread::spawn(move || read(asked, &tell));
             Screen::Plain(Output::new(true))
         };
         let lines = Self {
-            prompts,
+            ask,
             typed,
-            asked: false,
+            asked: None,
+            editing,
             terminal,
         };
         Ok((lines, screen))
     }
 
-    /// The next line. Cancel safe: what is being typed goes to the next call.
-    pub(crate) async fn next(&mut self, prompt: &'static str) -> Typed {
-        if !self.asked {
+    /// The next line. Cancel safe: what is being typed goes to the next call, unless that asks for
+    /// something else: a post is no command, and the other way round.
+    pub(crate) async fn next(&mut self, ask: Ask) -> Typed {
+        if self.asked.is_none() {
+            self.editing.store(true, Ordering::Release);
             // The thread is gone after the end of a pipe.
-            if self.prompts.send(prompt).await.is_err() {
+            if self.ask.send(ask).await.is_err() {
                 return Typed::End;
             }
-            self.asked = true;
+            self.asked = Some(ask);
         }
         let typed = self.typed.recv().await.unwrap_or(Typed::End);
-        self.asked = false;
-        typed
-    }
-}
-
-/// Where lines go while another is being typed.
-pub(crate) enum Screen {
-    /// Above the line that is being typed.
-    Terminal(Box<dyn rustyline::ExternalPrinter + Send>),
-    Plain(Output),
-}
-
-impl Screen {
-    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        match self {
-            Self::Terminal(printer) => printer.print(format!("{line}\n")).map_err(of_terminal),
-            Self::Plain(output) => output.line(line),
-        }
-    }
-
-    /// A message for the human, in its proper place.
-    pub(crate) fn message(&mut self, line: &str) -> Result<(), Failure> {
-        match self {
-            Self::Terminal(_) => self.line(line),
-            Self::Plain(_) => {
-                crate::output::say(line);
-                Ok(())
+        self.editing.store(false, Ordering::Release);
+        let asked = self.asked.take();
+        match typed {
+            Typed::Line(line) if self.terminal && asked != Some(ask) && !line.is_empty() => {
+                Typed::Unfit("the timeline had ended; that was not posted")
             }
+            typed => typed,
+        }
+    }
+
+    /// Waits until the editor holds the terminal if it is about to: what is given back before it
+    /// does would be taken again.
+    pub(crate) async fn settle(&self) {
+        let until = Instant::now() + BEGINNING;
+        while self.asked.is_some() && !terminal::is_raw() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 }
 
-fn of_terminal(error: ReadlineError) -> Failure {
-    match error {
-        ReadlineError::Io(error) => error.into(),
-        other => Failure::Io(format!("the terminal: {other}")),
-    }
-}
-
-fn edit(
-    editor: &mut Editor<(), DefaultHistory>,
-    mut prompts: mpsc::Receiver<&'static str>,
-    tell: &mpsc::Sender<Typed>,
-) {
-    while let Some(prompt) = prompts.blocking_recv() {
-        let typed = match editor.readline(prompt) {
-            Ok(line) => {
-                // A history that is full or off is no reason to stop.
-                drop(editor.add_history_entry(&line));
-                Typed::Line(line)
-            }
-            Err(ReadlineError::Interrupted) => Typed::Interrupt,
-            Err(_) => Typed::End,
-        };
-        if tell.blocking_send(typed).is_err() {
-            return;
-        }
-    }
-}
-
-fn read(mut prompts: mpsc::Receiver<&'static str>, tell: &mpsc::Sender<Typed>) {
+fn read(mut asked: mpsc::Receiver<Ask>, tell: &mpsc::Sender<Typed>) {
     let mut input = io::stdin().lock();
-    while prompts.blocking_recv().is_some() {
+    while asked.blocking_recv().is_some() {
         let typed = read_line(&mut input);
         let end = typed == Typed::End;
         if tell.blocking_send(typed).is_err() || end {

@@ -3,11 +3,20 @@
 mod args;
 mod bench;
 mod command;
+mod complete;
+mod editor;
+mod failover;
+mod history;
 mod lines;
 mod output;
+mod paint;
 mod render;
 mod repl;
 mod run;
+mod screen;
+mod show;
+mod terminal;
+mod top;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use sns_client::Reason;
 use sns_proto::reason;
+use tokio::signal::unix::SignalKind;
 
 use crate::render;
 
@@ -30,6 +31,8 @@ pub(crate) enum Failure {
     Missed(String),
     /// Whoever read our output has gone: the end, and no failure.
     Closed,
+    /// A signal asked to end.
+    Signal(SignalKind),
 }
 
 impl From<sns_client::Error> for Failure {
@@ -47,7 +50,7 @@ impl Failure {
             Self::Missing(_) => "not_found",
             Self::Unavailable(_) => "unavailable",
             Self::Missed(_) => "missed",
-            Self::Io(_) | Self::Closed => "internal",
+            Self::Io(_) | Self::Closed | Self::Signal(_) => "internal",
         }
     }
 
@@ -71,6 +74,7 @@ impl Failure {
             | Self::Missed(message)
             | Self::Io(message) => message,
             Self::Closed => "nobody reads",
+            Self::Signal(_) => "asked to end",
         }
     }
 
@@ -78,6 +82,10 @@ impl Failure {
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if matches!(self, Self::Closed) {
             return ExitCode::SUCCESS;
+        }
+        if let Self::Signal(signal) = self {
+            // As a shell has it. Who sent the signal needs no word about it.
+            return ExitCode::from(u8::try_from(128 + signal.as_raw_value()).unwrap_or(u8::MAX));
         }
         say(&render::failure(self, json));
         ExitCode::from(match self {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::command::{Action, Checked, Part, Whom};
 use crate::output::{Failure, Output, say};
-use crate::{bench, render, repl};
+use crate::{bench, render, repl, top};
 
 /// The longest text in bytes; one byte more tells that it is too long.
 const TEXT_BYTES: u64 = 4_000;
@@ -42,6 +42,9 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
     let options = Options::new(user).routers(routers);
     if let Action::Bench(what) = action {
         return Box::pin(bench::run(&what, options, json)).await;
+    }
+    if let Action::Top(how) = action {
+        return Box::pin(top::run(how, &options, json)).await;
     }
     let client = options.connect().await?;
     let mut out = Output::new(matches!(action, Action::Watch { .. }));
@@ -91,9 +94,11 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
             }
         }
         Action::Watch { backlog } => watch(&client, backlog, json, &mut out).await?,
-        // Went its own way above.
-        Action::Bench(_) => {}
-        Action::Interactive => return Box::pin(repl::run(&client, json)).await,
+        // Went their own way above.
+        Action::Bench(_) | Action::Top(_) => {}
+        Action::Interactive { history } => {
+            return Box::pin(repl::run(&client, json, history)).await;
+        }
     }
     out.finish()
 }

@@ -198,7 +198,7 @@ fn number(typed: &str) -> Result<f64, String> {
 }
 
 /// A time: a number and its unit, us, ms, s, m or h.
-fn duration(typed: &str) -> Result<Duration, String> {
+pub(crate) fn duration(typed: &str) -> Result<Duration, String> {
     let wrong =
         || format!("{typed:?} is no time: write it with its unit, as 500us, 10ms, 1.5s, 2m, 1h");
     let unit = typed.find(|c: char| c != '.' && !c.is_ascii_digit());

@@ -5,3 +5,5 @@ mod cli;
 mod fake;
 mod pages;
 mod streams;
+mod term;
+mod top;

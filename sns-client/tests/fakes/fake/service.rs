@@ -23,6 +23,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::net::Wire;
 use super::world::{Fact, World};
 
+/// As often as a server says that its stream lives.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
@@ -437,6 +440,8 @@ async fn stream(
         reply(position.max(seen), heartbeat).await?;
         tokio::select! {
             changed = tail.changed() => changed.ok()?,
+            // A sign of life: a client that sits still for long would go elsewhere.
+            () = tokio::time::sleep(HEARTBEAT) => {}
             // A client that is gone.
             () = down.closed() => return None,
             message = up.message() => {
@@ -496,6 +501,11 @@ impl Router {
 
     pub(crate) fn address(&self) -> String {
         self.wire.address()
+    }
+
+    /// Lists exactly these from now on.
+    pub(crate) fn list(&self, servers: Vec<v1::Server>) {
+        *self.named.lock().expect("sound") = servers;
     }
 
     /// Names these from now on, the first as master.
