@@ -295,6 +295,7 @@ byId("go").addEventListener("submit", (event) => {
 });
 // The address does not change when the link of the present view is pressed; it leads to its top.
 document.addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   const link = event.target.closest?.('a[href^="#/"]');
   if (!link || !visit || link.id === "skip" || link.getAttribute("href") !== (location.hash || "#/")) return;
   event.preventDefault();
@@ -315,6 +316,7 @@ installKeys({
 });
 setInterval(() => {
   if (!document.hidden) refreshTimes();
+  showTitle();
 }, TIMES_EVERY_MS);
 setInterval(() => api.refreshServers(), SERVERS_EVERY_MS);
 

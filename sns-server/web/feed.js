@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { Frame, avatar, barHeight, el, moveFocus, time, userHref, userLink } from "./dom.js";
-import { notice, say, worded } from "./notices.js";
+import { noSuchUser, notice, say, worded } from "./notices.js";
 import * as seq from "./seq.js";
 import { Timeline } from "./timeline.js";
 
@@ -318,7 +318,10 @@ export class Feed {
     }
 
     this.#drawRest();
-    if (focusAt >= 0) this.#list.children[Math.min(focusAt, this.#list.childElementCount - 1)]?.focus({ preventScroll: true });
+    if (focusAt >= 0) {
+      const next = this.#list.children[focusAt] ?? this.#list.lastElementChild ?? document.getElementById("main");
+      next.focus({ preventScroll: true });
+    }
     if (anchor?.isConnected) {
       const moved = anchor.getBoundingClientRect().top - before;
       if (moved !== 0) window.scrollBy({ top: moved, behavior: "instant" });
@@ -345,8 +348,8 @@ export class Feed {
   #sayFailed(error) {
     const again = el("button", { type: "button", text: "Try again", on: { click: () => this.load().catch(ignore) } });
     this.#note.hidden = false;
-    if (error.kind === "not_found" || error.kind === "invalid") this.#note.replaceChildren(el("p", { text: "There is no such user." }));
-    else this.#note.replaceChildren(el("p", { text: "The posts could not be loaded. " + worded(error) }), again);
+    if (noSuchUser(error)) this.#note.replaceChildren(el("p", { text: "There is no such user." }));
+    else this.#note.replaceChildren(el("p", { text: `The posts could not be loaded. ${worded(error)}` }), again);
   }
 
   /** One article is in the order of the Tab key at a time; `j` and `k` go on from there. */

@@ -39,10 +39,15 @@ export function say(text) {
 /** A refusal in words. @param {import("./api.js").ApiError} error */
 export function worded(error) {
   switch (error.kind) {
-    case "unavailable": return "No server answers. Nothing was done.";
-    case "exhausted": return error.message || "The servers have too much to do. Nothing was done.";
+    case "unavailable": return "No server answers.";
+    case "exhausted": return error.message || "The servers have too much to do.";
     case "damaged":
     case "internal": return `The server failed: ${error.message}`;
     default: return error.message;
   }
+}
+
+/** @param {import("./api.js").ApiError} error */
+export function noSuchUser(error) {
+  return error.reason === "USER_NOT_FOUND" || error.reason === "USERNAME_INVALID";
 }

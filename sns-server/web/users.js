@@ -2,7 +2,7 @@
 
 import { ApiError } from "./api.js";
 import { avatar, el, moveFocus, userLink } from "./dom.js";
-import { worded } from "./notices.js";
+import { noSuchUser, worded } from "./notices.js";
 
 const PAGE = 100;
 /** Pages on the screen at a time. */
@@ -122,7 +122,7 @@ export class Users {
       }
       this.#failed = true;
       this.#note.hidden = false;
-      const gone = error.kind === "not_found" || error.kind === "invalid";
+      const gone = noSuchUser(error);
       if (gone) this.#next = null;
       this.#note.replaceChildren(el("p", { text: gone ? "There is no such user." : worded(error) }));
     } finally {
