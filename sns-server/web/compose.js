@@ -17,7 +17,10 @@ export class Compose {
   #posted;
   #key;
   #sending = false;
-  /** A post that was sent and has no outcome: on its way, or nobody knows. @type {{text: string, ticket: import("./api.js").Ticket} | null} */
+  /**
+   * A post that was sent and has no outcome: on its way, or nobody knows.
+   * @type {{text: string, ticket: import("./api.js").Ticket} | null}
+   */
   #open = null;
   #text;
   #count;
@@ -34,14 +37,17 @@ export class Compose {
     this.#posted = posted;
     this.#key = `sns.draft.${me}`;
     this.#text = el("textarea", {
-      id: "compose-text", rows: "2", placeholder: "What is new?", "aria-label": "Text of a new post", "aria-describedby": "compose-count", dir: "auto",
+      id: "compose-text", rows: "2", placeholder: "What is new?", dir: "auto",
+      "aria-label": "Text of a new post", "aria-describedby": "compose-count",
       on: { input: () => this.#changed(), keydown: (event) => this.#pressed(event) },
     });
     this.#count = el("span", { id: "compose-count", class: "count" });
     this.#submit = el("button", { id: "compose-submit", type: "submit", class: "primary", text: "Post" });
     this.#note = el("div", { class: "compose-note", role: "alert" });
-    this.root = el("form", { id: "compose", "aria-label": "New post", on: { submit: (event) => this.#submitted(event) } },
-      this.#text, this.#note, el("div", { class: "row" }, this.#count, this.#submit));
+    this.root = el("form", {
+      id: "compose", "aria-label": "New post",
+      on: { submit: (event) => this.#submitted(event) },
+    }, this.#text, this.#note, el("div", { class: "row" }, this.#count, this.#submit));
     this.#restore();
     this.#draw();
   }
@@ -119,7 +125,10 @@ export class Compose {
   /** The outcome is unknown: the same intent can be sent again, or given up. */
   #askAgain() {
     const { text, ticket } = this.#open;
-    const again = el("button", { type: "button", id: "compose-again", text: "Try again", on: { click: () => this.#sendAs(text, ticket, true) } });
+    const again = el("button", {
+      type: "button", id: "compose-again", text: "Try again",
+      on: { click: () => this.#sendAs(text, ticket, true) },
+    });
     const leave = el("button", {
       type: "button", class: "quiet", text: "Leave it",
       on: {

@@ -37,10 +37,7 @@ export function avatar(name) {
   return el("span", { class: `avatar hue-${hash % HUES}`, "aria-hidden": "true", text: letter.toUpperCase() });
 }
 
-/**
- * Who somebody is, and a button that says so.
- * @param {string} name
- */
+/** A name that leads to its posts. @param {string} name */
 export function userLink(name) {
   return el("a", { class: "name", href: userHref(name), text: name });
 }

@@ -57,7 +57,10 @@ export class Feed {
   /** @param {FeedOptions} options */
   constructor(options) {
     this.#options = options;
-    this.#pill = el("button", { id: "new-posts", type: "button", hidden: true, on: { click: (event) => this.#pillPressed(event) } });
+    this.#pill = el("button", {
+      id: "new-posts", type: "button", hidden: true,
+      on: { click: (event) => this.#pillPressed(event) },
+    });
     this.#list = el("div", {
       id: "feed", role: "feed", "aria-label": options.label, "aria-busy": "true",
       on: {
@@ -65,7 +68,10 @@ export class Feed {
         focusout: () => queueMicrotask(() => this.#settle(false)),
       },
     });
-    this.#older = el("button", { id: "load-older", type: "button", class: "quiet", hidden: true, on: { click: () => this.loadOlder() } });
+    this.#older = el("button", {
+      id: "load-older", type: "button", class: "quiet", hidden: true,
+      on: { click: () => this.loadOlder() },
+    });
     this.#skeleton = el("div", { class: "skeleton", hidden: true, "aria-hidden": "true" });
     for (let row = 0; row < 4; row += 1) this.#skeleton.append(el("div", { class: "bone" }));
     this.#note = el("div", { class: "empty", hidden: true });
@@ -253,7 +259,8 @@ export class Feed {
     if (!this.#atTop) return true;
     if (!this.#attached) return false;
     const focus = document.activeElement;
-    if (this.#list.contains(focus) && focus.matches(":focus-visible")) return true;
+    // With the mouse only while a question is open: an answer must not move away under it.
+    if (this.#list.contains(focus) && focus.matches(":focus-visible, .actions [role=group] *")) return true;
     const selection = document.getSelection();
     return selection !== null && !selection.isCollapsed && this.#list.contains(selection.anchorNode);
   }
@@ -346,7 +353,10 @@ export class Feed {
   }
 
   #sayFailed(error) {
-    const again = el("button", { type: "button", text: "Try again", on: { click: () => this.load().catch(ignore) } });
+    const again = el("button", {
+      type: "button", text: "Try again",
+      on: { click: () => this.load().catch(ignore) },
+    });
     this.#note.hidden = false;
     if (noSuchUser(error)) this.#note.replaceChildren(el("p", { text: "There is no such user." }));
     else this.#note.replaceChildren(el("p", { text: `The posts could not be loaded. ${worded(error)}` }), again);
@@ -388,8 +398,12 @@ export class Feed {
       });
       body.append(unfold);
     }
-    const picture = el("a", { class: "picture", href: userHref(post.author), tabindex: "-1", "aria-hidden": "true" }, avatar(post.author));
-    return el("article", { "data-id": post.id, tabindex: "-1", "aria-label": `Post of ${post.author}` }, picture, body);
+    // The name beside it leads to the same place; one stop of the Tab key is enough.
+    const picture = el("a", {
+      class: "picture", href: userHref(post.author), tabindex: "-1", "aria-hidden": "true",
+    }, avatar(post.author));
+    const named = { "data-id": post.id, tabindex: "-1", "aria-label": `Post of ${post.author}` };
+    return el("article", named, picture, body);
   }
 
   #deleteButton(id) {
@@ -397,7 +411,8 @@ export class Feed {
     const ask = el("button", { type: "button", class: "quiet delete", text: "Delete" });
     const no = el("button", { type: "button", class: "quiet no", text: "No" });
     const yes = el("button", { type: "button", class: "quiet yes", text: "Yes", "aria-label": "Yes, delete it" });
-    const question = el("span", { role: "group", "aria-label": "Delete this post?" }, el("span", { text: "Delete?" }), no, yes);
+    const question = el("span", { role: "group", "aria-label": "Delete this post?" },
+      el("span", { text: "Delete?" }), no, yes);
     const close = () => {
       slot.replaceChildren(ask);
       ask.focus();

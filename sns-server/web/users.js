@@ -40,8 +40,14 @@ export class Users {
   constructor(options) {
     this.#options = options;
     this.#list = el("div", { class: "users" });
-    this.#earlier = el("button", { type: "button", class: "quiet", text: "Load earlier names", hidden: true, on: { click: () => this.#loadEarlier() } });
-    this.#later = el("button", { type: "button", class: "quiet", id: "load-more", on: { click: () => this.loadOlder() } });
+    this.#earlier = el("button", {
+      type: "button", class: "quiet", text: "Load earlier names", hidden: true,
+      on: { click: () => this.#loadEarlier() },
+    });
+    this.#later = el("button", {
+      type: "button", class: "quiet", id: "load-more",
+      on: { click: () => this.loadOlder() },
+    });
     this.#note = el("div", { class: "empty", hidden: true });
     this.root = el("section", { class: "feed", "aria-label": options.label },
       el("div", { class: "foot" }, this.#earlier), this.#list, this.#note, el("div", { class: "foot" }, this.#later));

@@ -34,14 +34,16 @@ export function homeView(context) {
     ...context, path: "/home", label: "Home timeline", signal: life.signal,
     empty: () => [
       el("p", { class: "lead", text: "Nothing here yet" }),
-      el("p", {}, "Follow someone at ", el("a", { href: "#/people", text: "People" }), ", or write the first post yourself."),
+      el("p", {}, "Follow someone at ", el("a", { href: "#/people", text: "People" }),
+        ", or write the first post yourself."),
     ],
   });
   const compose = new Compose(context.api, context.me, (post) => {
     list.goTop();
     list.add(post);
   });
-  const root = el("div", {}, el("h1", { class: "unseen", tabindex: "-1", text: "Home" }), compose.root, list.root);
+  const heading = el("h1", { class: "unseen", tabindex: "-1", text: "Home" });
+  const root = el("div", {}, heading, compose.root, list.root);
   return { title: "Home", nav: "home", root, list, compose, life };
 }
 
@@ -64,7 +66,9 @@ export function userView(context, name, part) {
   const [, label, nothing] = words[part];
   const empty = () => {
     const said = [el("p", { text: nothing })];
-    if (mine && part === "following") said.push(el("p", {}, "Find someone at ", el("a", { href: "#/people", text: "People" }), "."));
+    if (mine && part === "following") {
+      said.push(el("p", {}, "Find someone at ", el("a", { href: "#/people", text: "People" }), "."));
+    }
     return said;
   };
   const list = part === "posts" ? new Feed({ ...common, label, empty }) : new Users({ ...common, label, empty });
