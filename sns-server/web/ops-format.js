@@ -25,7 +25,9 @@ export const plain = (value) => (known(value) ? short(value) : NONE);
 /** Milliseconds stay milliseconds, whatever the size: what is compared wants one unit. No grouping: scripts read it. */
 export function millis(value) {
   if (!known(value)) return NONE;
-  return `${Math.abs(value) < 100 ? value.toFixed(1) : Math.round(value)}\u00a0ms`;
+  const size = Math.abs(value);
+  const digits = size === 0 || size >= 100 ? 0 : 1;
+  return `${value < 0 ? "−" : ""}${size.toFixed(digits)}\u00a0ms`;
 }
 
 export function micros(value) {

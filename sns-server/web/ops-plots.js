@@ -2,7 +2,7 @@
 
 import { attr, el, svg, text } from "./ops-dom.js";
 import { bytes, clock, count, micros, plain, rate, span } from "./ops-format.js";
-import { decades, firstAt, linear, spread } from "./ops-scale.js";
+import { decades, firstAt, linear, median, spread } from "./ops-scale.js";
 import { colourOf, dashOf, paint, swatch } from "./ops-series.js";
 
 /** Samples further apart are not joined: nobody lived in between to say what happened. */
@@ -24,18 +24,35 @@ const latency = (key, title, note) => ({
   key, title, note, kind: "log", fields: [`${key}_p50_us`, `${key}_p99_us`], format: micros, unit: "p50 thin, p99 bold",
 });
 
+const SUM = "Stacked: the upper edge is the sum of all servers.";
+
 const PLOTS = [
-  { key: "posts", title: "Posts written", note: "Stacked: the upper edge is the sum of all servers.", kind: "stack", fields: ["posts"], format: rate, unit: "/s" },
-  { key: "reads", title: "Reads", note: "Stacked: the upper edge is the sum of all servers.", kind: "stack", fields: ["reads"], format: rate, unit: "/s" },
+  { key: "posts", title: "Posts written", note: SUM, kind: "stack", fields: ["posts"], format: rate, unit: "" },
+  { key: "reads", title: "Reads", note: SUM, kind: "stack", fields: ["reads"], format: rate, unit: "" },
   latency("write", "Write latency", "From the request to its outcome."),
   latency("read", "Read latency", "From the request to the page."),
   latency("sync", "Time of a sync", "Until the disk says that an entry is durable."),
   latency("visible", "Time to visible", "From durable to readable here."),
-  { key: "lag", title: "Lag", note: "Entries in the log not applied yet.", kind: "line", fields: ["lag"], format: count, unit: "entries", least: 4 },
-  { key: "queued", title: "Queued", note: "Commands waiting for the log.", kind: "line", fields: ["queued"], format: count, unit: "commands", least: 4 },
-  { key: "streams", title: "Open streams", note: "Timelines being watched.", kind: "line", fields: ["streams"], format: count, unit: "streams", least: 4 },
-  { key: "errors", title: "Errors", note: "Requests answered with a failure.", kind: "line", fields: ["errors"], format: rate, unit: "/s", least: 1 },
-  { key: "rss", title: "Memory", note: "Resident set of the process.", kind: "line", fields: ["rss_bytes"], format: bytes, unit: "resident", least: 2 ** 20 },
+  {
+    key: "lag", title: "Lag", note: "Entries in the log that are not applied yet.",
+    kind: "line", fields: ["lag"], format: count, unit: "entries", least: 4,
+  },
+  {
+    key: "queued", title: "Queued", note: "Commands that wait for the log.",
+    kind: "line", fields: ["queued"], format: count, unit: "commands", least: 4,
+  },
+  {
+    key: "streams", title: "Open streams", note: "Timelines being watched.",
+    kind: "line", fields: ["streams"], format: count, unit: "", least: 4,
+  },
+  {
+    key: "errors", title: "Errors", note: "Requests answered with a failure.",
+    kind: "line", fields: ["errors"], format: rate, unit: "", least: 1,
+  },
+  {
+    key: "rss", title: "Memory", note: "Resident set of the process.",
+    kind: "line", fields: ["rss_bytes"], format: bytes, unit: "", least: 2 ** 20, base: 2 ** 20,
+  },
 ];
 
 export class Plots {
@@ -112,7 +129,6 @@ class Plot {
   #died = svg("path", { class: "death-line" });
   #hung = svg("path", { class: "death-line hung" });
   #hair = svg("path", { class: "hair" });
-  #sumLine = svg("path", { class: "sum-line" });
   #data = svg("g", { class: "data" });
   #yLabels = svg("g", { class: "axis y" });
   #xLabels = svg("g", { class: "axis x" });
@@ -130,13 +146,16 @@ class Plot {
     this.#svg = svg("svg", {
       class: "plot", height: HEIGHT, tabindex: 0, role: "slider", "aria-labelledby": title.id,
       "aria-valuemin": 0, "aria-valuenow": 0, "aria-valuetext": "",
-    }, this.#grid, this.#died, this.#hung, this.#data, this.#sumLine, this.#hair, this.#yLabels, this.#xLabels, this.#names, this.#empty);
+    }, this.#grid, this.#died, this.#hung, this.#data, this.#hair, this.#yLabels, this.#xLabels, this.#names, this.#empty);
+    const head = el("header.plot-head", title, unit);
     if (spec.kind === "stack") {
       this.#sum = el("b.value");
-      this.#legend.append(el("li.sum", el("span.name", "all"), this.#sum));
+      head.append(el("span.sum", "all ", this.#sum));
     }
-    this.root = el("figure", el("header.plot-head", title, unit, this.#when), this.#legend, this.#svg, el("figcaption", spec.note));
+    head.append(this.#when);
+    this.root = el("figure", head, this.#legend, this.#svg, el("figcaption", spec.note));
     this.root.dataset.plot = spec.key;
+    this.root.dataset.kind = spec.kind;
     this.#listen(pointer);
   }
 
@@ -252,7 +271,8 @@ class Plot {
       }
     }
     this.#note(min === Infinity ? "nothing measured in this time" : "");
-    return this.#spec.kind === "log" ? decades(min === Infinity ? 1000 : min, max || 100_000) : linear(max, this.#spec.least);
+    if (this.#spec.kind === "log") return min === Infinity ? decades(100, 100_000) : decades(min, max);
+    return linear(max, this.#spec.least, this.#spec.base);
   }
 
   #note(note) {
@@ -447,13 +467,6 @@ function nearest(server, at, within) {
     if (!best || Math.abs(sample.t - wanted) < Math.abs(best.t - wanted)) best = sample;
   }
   return best;
-}
-
-export function median(values) {
-  if (values.length === 0) return null;
-  const sorted = [...values].sort((one, other) => one - other);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 /** Fills `group` with texts, reusing those that are there. */

@@ -8,9 +8,9 @@ export function roundUp(value) {
   return step * power;
 }
 
-/** Ticks from 0 to at least `max`, three to five of them, at round numbers. */
-export function linear(max, least) {
-  const step = roundUp(Math.max(max, least) / 4);
+/** Ticks from 0 to at least `max`, three to five of them, at round numbers of `unit`. */
+export function linear(max, least, unit = 1) {
+  const step = roundUp(Math.max(max, least) / 4 / unit) * unit;
   const top = step * Math.max(1, Math.ceil(Math.max(max, least) / step - 1e-9));
   const ticks = [];
   for (let at = 0; at <= top + step / 2; at += step) ticks.push(at);
@@ -52,4 +52,11 @@ export function spread(wanted, gap, low, high) {
     placed[n] = Math.min(placed[n], n === placed.length - 1 ? high : placed[n + 1] - gap);
   }
   return placed;
+}
+
+export function median(values) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((one, other) => one - other);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }

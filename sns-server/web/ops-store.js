@@ -26,7 +26,6 @@ export class Store {
   /** @type {Map<string, object>} by id, oldest first */
   deaths = new Map();
   self = "";
-  answered = false;
 
   setServers({ self, servers }) {
     // The page belongs to the server it came from; another one that hands out the list is not "self".
@@ -48,7 +47,7 @@ export class Store {
     server.answer = rest;
     server.heardAt = heardAt;
     server.failures = 0;
-    this.answered = true;
+    server.tried = true;
     keepSamples(server, samples);
     keepDigest(server.digests, answer.server);
     for (const death of deaths) this.#keepDeath(death, server);
@@ -57,7 +56,7 @@ export class Store {
 
   missed(server) {
     server.failures += 1;
-    this.answered = true;
+    server.tried = true;
   }
 
   partnerOf(server) {
@@ -108,7 +107,10 @@ export class Store {
 const order = (server) => `${server.pair}/${server.role}/${server.name}`;
 
 function fresh(listed) {
-  return { ...listed, place: 0, answer: null, heardAt: null, failures: 0, offset: null, samples: [], digests: new Map() };
+  return {
+    ...listed, place: 0, tried: false, answer: null, heardAt: null, failures: 0, offset: null,
+    samples: [], digests: new Map(),
+  };
 }
 
 function setOffset(server, serverNow, sentAt, heardAt) {
