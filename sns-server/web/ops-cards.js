@@ -1,6 +1,6 @@
 // The pairs, master beside slave: who they are, what they do, who says so.
 
-import { arrange, attr, el, flash, show, text } from "./ops-dom.js";
+import { arrange, attr, el, flash, text } from "./ops-dom.js";
 import { bytes, count, share, span } from "./ops-format.js";
 import { paint, swatch } from "./ops-series.js";
 import { DISK_BAD, DISK_WARN, freeShare } from "./ops-verdict.js";
@@ -29,7 +29,7 @@ const FACTS = [
   { key: "address", label: "address", steady: true, wide: true },
   { key: "reason", label: "reason", steady: true, wide: true },
 ];
-const MORE = ["digest", "version", "http", "routers", "log", "disk free", "memory", "open files", "cpu time"];
+const MORE = ["heard", "reason", "digest", "version", "http", "routers", "log", "disk free", "memory", "open files", "cpu time"];
 
 export class Cards {
   #parent;
@@ -68,7 +68,6 @@ function newPair(name) {
 class Card {
   #swatch = swatch();
   #name = el("span");
-  #role = el("span.role");
   #mark = el("span.mark");
   #word = el("span");
   #badge = el("span.badge", this.#mark, " ", this.#word);
@@ -93,7 +92,7 @@ class Card {
       more.append(el("div", el("dt", label), value));
     }
     const details = el("details", el("summary", "details"), more);
-    this.root = el("article.server", el("header", el("h4", this.#swatch, this.#name), this.#role, this.#badge), this.#said, facts, details);
+    this.root = el("article.server", el("header", el("h4", this.#swatch, this.#name), this.#badge), this.#said, facts, details);
   }
 
   draw(status, now) {
@@ -106,10 +105,9 @@ class Card {
     root.dataset.reachable = String(reachable);
     paint(this.#swatch, server);
     text(this.#name, server.name);
-    text(this.#role, facts.role || server.role);
     text(this.#mark, mark);
     if (text(this.#word, facts.state) && this.#drawn) flash(this.#badge);
-    this.#say(server, reachable, teller, now);
+    text(this.#said, [facts.role || server.role, ...sayer(status, now)].join(" · "));
 
     const offset = server.offset?.ms ?? 0;
     const serverNow = now + offset;
@@ -121,19 +119,8 @@ class Card {
     this.#set("restarts", count(facts.restarts));
     this.#set("address", facts.address || "–");
     this.#set("reason", facts.reason || "–");
-    this.#details(server, facts);
+    this.#details(server, facts, now);
     this.#drawn = true;
-  }
-
-  /** Who says all this, when it is not the server itself. */
-  #say(server, reachable, teller, now) {
-    const heard = server.heardAt === null ? "It never answered this page." : `Its own last word was ${span(now - server.heardAt)} ago.`;
-    let said = "";
-    if (reachable && teller !== server.name) said = `${teller} says so; the process itself still answers.`;
-    else if (!reachable && teller !== "") said = `By the word of ${teller}: out of this page's reach. ${heard}`;
-    else if (!reachable) said = `Nobody speaks for it: out of this page's reach. ${heard}`;
-    text(this.#said, said);
-    show(this.#said, said !== "");
   }
 
   #set(key, value) {
@@ -142,9 +129,11 @@ class Card {
     if (text(node, value) && steady && this.#drawn) flash(row);
   }
 
-  #details(server, facts) {
+  #details(server, facts, now) {
     const { answer } = server;
     const put = (label, value) => text(this.#more.get(label), value || "–");
+    put("heard", server.heardAt === null ? "never" : `${span(now - server.heardAt)} ago`);
+    put("reason", facts.reason);
     put("digest", facts.digest);
     put("version", facts.version);
     put("http", server.http);
@@ -157,6 +146,13 @@ class Card {
     put("open files", count(process.open_fds));
     put("cpu time", process.cpu_seconds === null ? "" : `${process.cpu_seconds.toFixed(1)} s`);
   }
+}
+
+/** Who says all this. One short line in every case: a card that grew would push the deaths away while one happens. */
+function sayer({ server, reachable, teller }, now) {
+  if (reachable) return [teller === server.name ? "in its own words" : `${teller} says so`];
+  const silent = server.heardAt === null ? "never answered" : `silent ${span(now - server.heardAt)}`;
+  return [teller === "" ? "no word of it" : `${teller} says so`, silent];
 }
 
 /** The disks, as a table: a row for each server that told of one. */

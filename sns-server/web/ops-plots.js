@@ -227,7 +227,6 @@ class Plot {
       line.paths.forEach((path, place) => {
         if (this.#spec.kind === "stack") {
           path.style.fill = colour;
-          path.style.stroke = colour;
         } else {
           path.style.stroke = colour;
           path.style.strokeDasharray = dashOf(server);

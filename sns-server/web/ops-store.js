@@ -8,6 +8,8 @@ export const SAMPLES_MAX = 600;
 export const SERVERS_MAX = 32;
 const DEATHS_MAX = 64;
 const DIGESTS_MAX = 64;
+/** States a watcher reports of a partner it is not about to bring back at once. */
+const GIVEN_UP = new Set(["failed", "stopped"]);
 /** A mark not told this long after a death will not come: its teller died too, or the node was stopped. */
 const MARKS_WAIT_MS = 60_000;
 /** The same when the node itself says that it serves. */
@@ -66,11 +68,14 @@ export class Store {
     return null;
   }
 
-  /** Is `death` still being told? Known marks end it, a later death of the node, time, or the node's own word. */
+  /** Is `death` still being told? Known marks end it, a later death of the node, time, or word of the node. */
   underWay(death, now) {
     if (death.marks.serving !== null && death.marks.caught_up !== null) return false;
     if (death.superseded || now - death.at > MARKS_WAIT_MS) return false;
     const node = this.servers.get(death.node);
+    const partner = node && this.partnerOf(node);
+    const word = partner?.failures === 0 ? partner.answer?.partner?.state : null;
+    if (GIVEN_UP.has(word)) return false;
     const well = node?.failures === 0 && node.answer?.server.state === "serving" && node.answer.server.lag < LAG_WARN;
     return !(well && node.heardAt - death.at > MARKS_WAIT_WELL_MS);
   }

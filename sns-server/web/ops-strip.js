@@ -13,7 +13,7 @@ const ROW = 17;
 /** From this width on labels stand at their marks; below it they are a list under the bar. */
 const FLAGS_FROM_PX = 640;
 /** Room left of `died` for the stretch since it was last heard, and right of the scale for labels. */
-const ROOM = { flags: { left: 160, right: 130 }, list: { left: 44, right: 14 } };
+const ROOM = { flags: { left: 160, right: 130 }, list: { left: 44, right: 24 } };
 
 /** Marks in the order in which they happen; the stretch that *ends* at a mark has that mark's colour. */
 const MARKS = [
@@ -87,10 +87,10 @@ export class Strip {
 
   #summarise(shown) {
     const times = shown.map((death) => death.marks.serving).filter(known);
-    show(this.#summary.root, shown.length > 0);
+    show(this.#summary.root, times.length > 0);
     text(this.#summary.median, millis(median(times)));
     text(this.#summary.longest, millis(times.length > 0 ? Math.max(...times) : null));
-    text(this.#summary.of, shown.length === 1 ? "1 death shown" : `${shown.length} deaths shown`);
+    text(this.#summary.of, times.length === 1 ? "1 death shown" : `${times.length} deaths shown`);
   }
 
   /** Frames are asked for only while a death is under way and the strip is in view. */
@@ -285,7 +285,7 @@ function outcome(death, live, elapsed) {
     return `${millis(elapsed)} so far, ${MEANWHILE[last.key] ?? ""}`;
   }
   if (known(marks.serving)) return `serving after ${millis(marks.serving)}`;
-  return death.superseded ? "died again before it served" : "nobody saw it serve again";
+  return death.superseded ? "died again before it served" : "was not seen serving again";
 }
 
 function stretch(node, from, to) {

@@ -49,7 +49,9 @@ export function verdict(statuses) {
   if (statuses.length === 0 || statuses.every((status) => !status.reachable && status.teller === "")) {
     return { level: "bad", text: "No server answers", key: "none", others: [] };
   }
-  const found = [...differing(statuses), ...unheardPairs(statuses), ...statuses.flatMap((status) => illsOf(status))]
+  const silent = unheardPairs(statuses);
+  const others = statuses.filter((status) => !silent.has(status.server.pair));
+  const found = [...differing(statuses), ...silent.values(), ...others.flatMap((status) => illsOf(status))]
     .sort((one, other) => one.rank - other.rank);
   if (found.length === 0) {
     const all = statuses.length === 1 ? "The only server serves" : `All ${statuses.length} servers serve`;
@@ -63,10 +65,13 @@ function ill(rank, level, key, text) {
   return { rank, level, key, text };
 }
 
+/** A verdict is read in a second; the whole reason stands at the server. */
+const cut = (words) => (words.length > 120 ? `${words.slice(0, 119)}…` : words);
+
 function illsOf(status) {
   const { server, facts, reachable, teller } = status;
   const { name } = server;
-  const because = facts.reason === "" ? "" : `: ${facts.reason}`;
+  const because = facts.reason === "" ? "" : `: ${cut(facts.reason)}`;
   const ills = [];
   switch (facts.state) {
     case "failed": ills.push(ill(3, "bad", `${name} failed`, `${name} failed${because}`)); break;
@@ -100,7 +105,7 @@ function illsOf(status) {
     ills.push(ill(14, "warn", `${name} routers`, `${name} has no router: no new client is sent to it`));
   }
   if (log.weak_durability !== "") {
-    ills.push(ill(15, "warn", `${name} durability`, `${name} writes to a log that may forget: ${log.weak_durability}`));
+    ills.push(ill(15, "warn", `${name} durability`, `${name} writes to a log that may forget: ${cut(log.weak_durability)}`));
   }
   return ills;
 }
@@ -112,14 +117,15 @@ function lasting(server) {
   return Math.min(...lags) >= LAG_WARN && lags.length > LAG_SAMPLES ? server.answer.server.lag : 0;
 }
 
+/** Pairs nobody speaks for: told once for the pair, not again for each server. */
 function unheardPairs(statuses) {
   const pairs = new Map();
   for (const status of statuses) {
     const unheard = !status.reachable && status.teller === "";
     pairs.set(status.server.pair, (pairs.get(status.server.pair) ?? true) && unheard);
   }
-  return [...pairs].filter(([, unheard]) => unheard)
-    .map(([pair]) => ill(4, "bad", `pair ${pair} silent`, `No server of pair ${pair} answers`));
+  const silent = [...pairs.keys()].filter((pair) => pairs.get(pair));
+  return new Map(silent.map((pair) => [pair, ill(4, "bad", `pair ${pair} silent`, `No server of pair ${pair} answers`)]));
 }
 
 /**
@@ -139,8 +145,10 @@ function differing(statuses) {
   for (const [applied, digests] of byIndex) {
     if (digests.size < 2) continue;
     const sides = [...digests.values()].sort((one, other) => one.length - other.length).map((names) => names.join(", "));
-    const where = `index ${count(applied)}, ${sides.join(" against ")}`;
-    return [ill(1, "bad", "digests", `Replicas disagree: digests differ at the same index (${where})`)];
+    return [
+      ill(1, "bad", "digests", "Replicas disagree: digests differ at the same index"),
+      ill(1, "bad", "", `At index ${count(applied)}: ${sides.join(" against ")}`),
+    ];
   }
   return [];
 }
