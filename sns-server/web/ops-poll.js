@@ -41,7 +41,7 @@ export class Poller {
         if (found) break;
       }
       if (found) {
-        this.#store.setServers(found);
+        this.#store.setServers(found, location.origin);
         this.#follow();
       }
       this.#news();

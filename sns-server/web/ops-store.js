@@ -29,9 +29,15 @@ export class Store {
   deaths = new Map();
   self = "";
 
-  setServers({ self, servers }) {
+  /** Where the servers say that this page lives, if it was opened under another address: CORS lets in only that one. */
+  elsewhere = "";
+
+  setServers({ self, servers }, origin) {
     // The page belongs to the server it came from; another one that hands out the list is not "self".
     if (this.self === "") this.self = self;
+    const own = servers.find((server) => server.name === this.self);
+    this.elsewhere = own && own.http !== origin ? own.http : "";
+    if (own) own.http = origin;
     const before = this.servers;
     const sorted = [...servers].sort((one, other) => order(one) < order(other) ? -1 : 1);
     this.servers = new Map();

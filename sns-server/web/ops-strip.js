@@ -7,6 +7,8 @@ import { median, roundUp } from "./ops-scale.js";
 import { paint, swatch } from "./ops-series.js";
 
 const SHOWN = 8;
+/** A running bar is drawn this often: smooth enough, at a third of the cost of every frame. */
+const FRAME_MS = 48;
 const BAR_TOP = 20;
 const BAR_HEIGHT = 18;
 const ROW = 17;
@@ -39,6 +41,7 @@ export class Strip {
   #width = 0;
   #visible = false;
   #frame = 0;
+  #drawnAt = 0;
 
   constructor(store, { list, summary, none, more }, now) {
     this.#store = store;
@@ -67,16 +70,14 @@ export class Strip {
     const deaths = this.#store.deathsNewestFirst();
     const shown = this.#all ? deaths : deaths.slice(0, SHOWN);
     this.#keepRows(shown);
-    for (const death of shown) {
-      this.#rows.get(death.id).draw(death, this.#store.servers.get(death.node), this.#width, this.#store.underWay(death, now), now);
-    }
+    for (const death of shown) this.#drawRow(death, now);
     arrange(this.#list, shown.map((death) => this.#rows.get(death.id).root));
     this.#summarise(shown);
     show(this.#none, deaths.length === 0);
     show(this.#more, deaths.length > SHOWN);
     attr(this.#more, "aria-expanded", this.#all);
     text(this.#more, this.#all ? `Show the last ${SHOWN}` : `Show all ${deaths.length}`);
-    this.#animate(shown.some((death) => this.#store.underWay(death, now)));
+    this.#animate(shown.filter((death) => this.#store.underWay(death, now)));
   }
 
   #keepRows(shown) {
@@ -93,10 +94,23 @@ export class Strip {
     text(this.#summary.of, times.length === 1 ? "1 death shown" : `${times.length} deaths shown`);
   }
 
-  /** Frames are asked for only while a death is under way and the strip is in view. */
+  #drawRow(death, now) {
+    const live = this.#store.underWay(death, now);
+    this.#rows.get(death.id)?.draw(death, this.#store.servers.get(death.node), this.#width, live, now);
+  }
+
+  /** Frames are asked for only while a death is under way and the strip is in view, and only for such rows. */
   #animate(live) {
     cancelAnimationFrame(this.#frame);
-    if (live && this.#visible) this.#frame = requestAnimationFrame(() => this.draw());
+    if (live.length === 0 || !this.#visible) return;
+    this.#frame = requestAnimationFrame(() => {
+      const now = this.#now();
+      if (now - this.#drawnAt >= FRAME_MS) {
+        this.#drawnAt = now;
+        for (const death of live) this.#drawRow(death, now);
+      }
+      this.#animate(live.filter((death) => this.#store.underWay(death, now)));
+    });
   }
 }
 

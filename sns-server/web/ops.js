@@ -32,6 +32,7 @@ function draw() {
   const statuses = tried.map((server) => statusOf(server, store.partnerOf(server)));
   text(byId("self"), store.self || location.host);
   drawVerdict(verdict(statuses));
+  drawElsewhere();
   cards.draw(statuses, now);
   disks.draw(statuses);
   strip.draw();
@@ -58,6 +59,13 @@ function drawVerdict({ level, text: sentence, key, others }) {
   lines.forEach((line, place) => text(list.children[place], line));
   show(list, lines.length > 0);
   document.title = `${MARKS[level]} ${sentence} · SNS operations`;
+}
+
+function drawElsewhere() {
+  show(byId("elsewhere"), store.elsewhere !== "");
+  const there = `${store.elsewhere}/ops`;
+  text(byId("elsewhere-link"), there);
+  attr(byId("elsewhere-link"), "href", there);
 }
 
 /** However many answers arrive in a frame, the page is drawn once. A hidden tab is not drawn at all. */
