@@ -29,7 +29,9 @@ const FACTS = [
   { key: "address", label: "address", steady: true, wide: true },
   { key: "reason", label: "reason", steady: true, wide: true },
 ];
-const MORE = ["heard", "reason", "digest", "version", "http", "routers", "log", "disk free", "memory", "open files", "cpu time"];
+const MORE = [
+  "heard", "reason", "digest", "version", "http", "routers", "log", "disk free", "memory", "open files", "cpu time",
+];
 
 export class Cards {
   #parent;
@@ -92,7 +94,8 @@ class Card {
       more.append(el("div", el("dt", label), value));
     }
     const details = el("details", el("summary", "details"), more);
-    this.root = el("article.server", el("header", el("h4", this.#swatch, this.#name), this.#badge), this.#said, facts, details);
+    const head = el("header", el("h4", this.#swatch, this.#name), this.#badge);
+    this.root = el("article.server", head, this.#said, facts, details);
   }
 
   draw(status, now) {
@@ -139,7 +142,8 @@ class Card {
     put("http", server.http);
     if (!answer) return;
     const { routers, log, disk, process } = answer;
-    put("routers", routers.map(({ url, connected }) => `${url} ${connected ? "connected" : "not connected"}`).join(", ") || "none");
+    const told = routers.map(({ url, connected }) => `${url} ${connected ? "connected" : "not connected"}`);
+    put("routers", told.join(", ") || "none");
     put("log", [log.kind, bytes(log.bytes), log.weak_durability].filter((part) => part !== "").join(", "));
     put("disk free", `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)}`);
     put("memory", bytes(process.rss_bytes));
@@ -177,7 +181,10 @@ export class Disks {
 }
 
 function newRow() {
-  const row = { swatch: swatch(), name: el("span"), meter: el("span.fill"), word: el("span.word"), free: el("td"), total: el("td"), log: el("td") };
+  const row = {
+    swatch: swatch(), name: el("span"), meter: el("span.fill"), word: el("span.word"),
+    free: el("td"), total: el("td"), log: el("td"),
+  };
   const head = el("th", row.swatch, row.name);
   head.scope = "row";
   const meter = el("span.meter", row.meter);

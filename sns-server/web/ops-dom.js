@@ -34,7 +34,8 @@ export function show(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+/** Does the reader want things to keep still? */
+export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Draws the eye to a value that changed, for a moment. */
 export function flash(node) {

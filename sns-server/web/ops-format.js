@@ -20,7 +20,6 @@ function short(value) {
 }
 
 export const rate = (value) => (known(value) ? `${short(value)}\u00a0/s` : NONE);
-export const plain = (value) => (known(value) ? short(value) : NONE);
 
 /** Milliseconds stay milliseconds, whatever the size: what is compared wants one unit. No grouping: scripts read it. */
 export function millis(value) {

@@ -1,7 +1,7 @@
 // The last minutes, plotted. Each plot keeps its nodes and gets new path data once a second, if it is in view.
 
 import { attr, el, svg, text } from "./ops-dom.js";
-import { bytes, clock, count, micros, plain, rate, span } from "./ops-format.js";
+import { bytes, clock, count, micros, rate, span } from "./ops-format.js";
 import { decades, firstAt, linear, median, spread } from "./ops-scale.js";
 import { colourOf, dashOf, paint, swatch } from "./ops-series.js";
 
@@ -146,7 +146,9 @@ class Plot {
     this.#svg = svg("svg", {
       class: "plot", height: HEIGHT, tabindex: 0, role: "slider", "aria-labelledby": title.id,
       "aria-valuemin": 0, "aria-valuenow": 0, "aria-valuetext": "",
-    }, this.#grid, this.#died, this.#hung, this.#data, this.#hair, this.#yLabels, this.#xLabels, this.#names, this.#empty);
+    });
+    this.#svg.append(this.#grid, this.#died, this.#hung, this.#data, this.#hair);
+    this.#svg.append(this.#yLabels, this.#xLabels, this.#names, this.#empty);
     const head = el("header.plot-head", title, unit);
     if (spec.kind === "stack") {
       this.#sum = el("b.value");
@@ -286,7 +288,7 @@ class Plot {
       lines.push(`M${LEFT} ${Math.round(y(tick)) + 0.5}h${inner}`);
       return [LEFT - 6, Math.round(y(tick)) + 4, this.#spec.format(tick)];
     });
-    const every = view.minutes <= 2 ? 0.5 : view.minutes <= 5 || inner < 300 ? (inner < 300 && view.minutes > 5 ? 5 : 1) : 2;
+    const every = minutesPerTick(view.minutes, inner < 300);
     const xTexts = [];
     for (let ago = 0; ago <= view.minutes; ago += every) {
       const at = x(view.to - ago * 60_000);
@@ -302,8 +304,10 @@ class Plot {
     for (const server of view.servers) {
       const offset = server.offset?.ms ?? 0;
       const first = Math.max(0, firstAt(server.samples, view.from + offset));
-      const paths = this.#lines.get(server.name).paths;
-      this.#spec.fields.forEach((field, place) => attr(paths[place], "d", trace(server.samples, first, field, offset, x, y)));
+      const { paths } = this.#lines.get(server.name);
+      this.#spec.fields.forEach((field, place) => {
+        attr(paths[place], "d", trace(server.samples, first, field, offset, x, y));
+      });
     }
   }
 
@@ -327,7 +331,7 @@ class Plot {
         }
         parts.push(`M${left(start)} ${level(base[start])}V${up.join("V")}V${down.reverse().join("V")}Z`);
       }
-      for (let at = 0; at < values.length; at += 1) if (!Number.isNaN(values[at])) base[at] += values[at];
+      values.forEach((value, second) => { if (!Number.isNaN(value)) base[second] += value; });
       attr(this.#lines.get(view.servers[place].name).paths[0], "d", parts.join(""));
     });
     this.#note(columns.any ? "" : "nothing measured in this time");
@@ -352,14 +356,16 @@ class Plot {
       const { label } = this.#lines.get(server.name);
       let at = null;
       if (columns) {
-        const typical = median([...columns.values[place].slice(-LABEL_SAMPLES)].filter((value) => !Number.isNaN(value)));
+        const recent = columns.values[place].slice(-LABEL_SAMPLES).filter((value) => !Number.isNaN(value));
+        const typical = median(recent);
         if (typical !== null) {
           at = y(below + typical / 2);
           below += typical;
         }
       } else {
         const field = this.#spec.fields.at(-1);
-        const recent = server.samples.slice(-LABEL_SAMPLES).filter((sample) => view.to - sample.t < 30_000 + (server.offset?.ms ?? 0));
+        const since = view.to - LABEL_SAMPLES * 1500 + (server.offset?.ms ?? 0);
+        const recent = server.samples.slice(-LABEL_SAMPLES).filter((sample) => sample.t > since);
         const typical = median(recent.map((sample) => sample[field]).filter((value) => value !== null));
         if (typical !== null) at = y(typical);
       }
@@ -401,6 +407,12 @@ class Plot {
     attr(this.#svg, "aria-valuenow", view.age ?? 0);
     attr(this.#svg, "aria-valuetext", `${this.#when.textContent || "newest"}: ${spoken.join(", ")}`);
   }
+}
+
+function minutesPerTick(minutes, narrow) {
+  if (minutes <= 2) return 0.5;
+  if (minutes <= 5) return 1;
+  return narrow ? 5 : 2;
 }
 
 /** A line through the samples of one field. Lonely ones become dots: a zero-length stroke with round ends. */
@@ -451,7 +463,7 @@ function stack(view, field) {
       before = second;
       any = true;
     }
-    for (let second = 0; second < seconds; second += 1) if (!Number.isNaN(column[second])) sums[second] += column[second];
+    column.forEach((value, second) => { if (!Number.isNaN(value)) sums[second] += value; });
     return column;
   });
   return { from, seconds, values, any, max: sums.reduce((max, sum) => Math.max(max, sum), 0) };

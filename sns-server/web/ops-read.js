@@ -6,7 +6,7 @@ const ROUTERS_MAX = 16;
 const STATES = new Set(["serving", "starting", "draining", "hung", "restarting", "failed", "stopped"]);
 
 /** What the plots know of a second. Null: nothing happened, or not told. */
-export const SAMPLE_FIELDS = [
+const SAMPLE_FIELDS = [
   "posts", "reads", "errors", "streams", "lag", "queued",
   "write_p50_us", "write_p99_us", "read_p50_us", "read_p99_us",
   "sync_p50_us", "sync_p99_us", "visible_p50_us", "visible_p99_us", "rss_bytes",

@@ -1,14 +1,15 @@
 // Deaths as they happen: one row each, from the last sign of life to caught up, in milliseconds.
 // While a death is under way its bar grows with the present time until the marks arrive.
 
-import { arrange, attr, el, show, svg, text } from "./ops-dom.js";
+import { arrange, attr, calm, el, show, svg, text } from "./ops-dom.js";
 import { clock, known, millis } from "./ops-format.js";
 import { median, roundUp } from "./ops-scale.js";
 import { paint, swatch } from "./ops-series.js";
 
 const SHOWN = 8;
 /** A running bar is drawn this often: smooth enough, at a third of the cost of every frame. */
-const FRAME_MS = 48;
+const FRAME_MS = 50;
+const FRAME_CALM_MS = 1000;
 const BAR_TOP = 20;
 const BAR_HEIGHT = 18;
 const ROW = 17;
@@ -27,7 +28,9 @@ const MARKS = [
   { key: "caught_up", label: "caught up" },
 ];
 /** What a server is doing after each mark, while the next one has not come. */
-const MEANWHILE = { died: "not noticed yet", noticed: "being restarted", restarted: "starting", serving: "catching up" };
+const MEANWHILE = {
+  died: "not noticed yet", noticed: "being restarted", restarted: "starting", serving: "catching up",
+};
 
 export class Strip {
   #store;
@@ -40,8 +43,7 @@ export class Strip {
   #rows = new Map();
   #width = 0;
   #visible = false;
-  #frame = 0;
-  #drawnAt = 0;
+  #timer = 0;
 
   constructor(store, { list, summary, none, more }, now) {
     this.#store = store;
@@ -99,18 +101,15 @@ export class Strip {
     this.#rows.get(death.id)?.draw(death, this.#store.servers.get(death.node), this.#width, live, now);
   }
 
-  /** Frames are asked for only while a death is under way and the strip is in view, and only for such rows. */
+  /** Rows run only while their death is under way and the strip is in view. */
   #animate(live) {
-    cancelAnimationFrame(this.#frame);
-    if (live.length === 0 || !this.#visible) return;
-    this.#frame = requestAnimationFrame(() => {
+    clearTimeout(this.#timer);
+    if (live.length === 0 || !this.#visible || document.hidden) return;
+    this.#timer = setTimeout(() => {
       const now = this.#now();
-      if (now - this.#drawnAt >= FRAME_MS) {
-        this.#drawnAt = now;
-        for (const death of live) this.#drawRow(death, now);
-      }
+      for (const death of live) this.#drawRow(death, now);
       this.#animate(live.filter((death) => this.#store.underWay(death, now)));
-    });
+    }, calm.matches ? FRAME_CALM_MS : FRAME_MS);
   }
 }
 
@@ -238,7 +237,8 @@ class Row {
     heard.style.right = `${width - zero + 8}px`;
     heard.style.top = `${foot + 5}px`;
     const rows = 1 + Math.max(0, ...placed.map(({ row }) => row));
-    attr(this.#poles, "d", placed.map((pole) => `M${pole.x} ${BAR_TOP - 3}V${foot + 5 + (pole.row + 0.75) * ROW}`).join(""));
+    const poleTo = (row) => foot + 5 + (row + 0.75) * ROW;
+    attr(this.#poles, "d", placed.map((pole) => `M${pole.x} ${BAR_TOP - 3}V${poleTo(pole.row)}`).join(""));
     attr(this.#bar, "height", foot + 8 + rows * ROW);
   }
 
@@ -282,7 +282,8 @@ class Row {
     const cut = long > room;
     stretch(node, zero - Math.min(long, room), known(heard) ? zero : 0);
     const left = zero - room;
-    attr(this.#cut, "d", cut ? `M${left + 6} ${BAR_TOP - 2}l-4 ${BAR_HEIGHT + 4}M${left + 11} ${BAR_TOP - 2}l-4 ${BAR_HEIGHT + 4}` : "");
+    const slash = (at) => `M${at} ${BAR_TOP - 2}l-4 ${BAR_HEIGHT + 4}`;
+    attr(this.#cut, "d", cut ? slash(left + 6) + slash(left + 11) : "");
   }
 }
 

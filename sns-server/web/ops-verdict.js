@@ -83,10 +83,13 @@ function illsOf(status) {
     case "starting": ills.push(ill(8, "warn", `${name} starting`, `${name} is starting${because}`)); break;
     case "draining": ills.push(ill(11, "warn", `${name} draining`, `${name} is draining${because}`)); break;
     case "stopped": ills.push(ill(12, "warn", `${name} stopped`, `${name} is stopped${because}`)); break;
-    case "unknown": ills.push(ill(12, "warn", `${name} unknown`, `${name} is in a state this page does not know`)); break;
+    case "unknown":
+      ills.push(ill(12, "warn", `${name} unknown`, `${name} is in a state this page does not know`));
+      break;
     case "serving":
       if (!reachable && server.failures >= UNREACHED_POLLS) {
-        ills.push(ill(13, "warn", `${name} unreached`, `${name} serves, says ${teller}, but does not answer this page`));
+        const said = `${name} serves, says ${teller}, but does not answer this page`;
+        ills.push(ill(13, "warn", `${name} unreached`, said));
       }
       break;
   }
@@ -105,7 +108,8 @@ function illsOf(status) {
     ills.push(ill(14, "warn", `${name} routers`, `${name} has no router: no new client is sent to it`));
   }
   if (log.weak_durability !== "") {
-    ills.push(ill(15, "warn", `${name} durability`, `${name} writes to a log that may forget: ${cut(log.weak_durability)}`));
+    const said = `${name} writes to a log that may forget: ${cut(log.weak_durability)}`;
+    ills.push(ill(15, "warn", `${name} durability`, said));
   }
   return ills;
 }
@@ -125,7 +129,8 @@ function unheardPairs(statuses) {
     pairs.set(status.server.pair, (pairs.get(status.server.pair) ?? true) && unheard);
   }
   const silent = [...pairs.keys()].filter((pair) => pairs.get(pair));
-  return new Map(silent.map((pair) => [pair, ill(4, "bad", `pair ${pair} silent`, `No server of pair ${pair} answers`)]));
+  const told = (pair) => ill(4, "bad", `pair ${pair} silent`, `No server of pair ${pair} answers`);
+  return new Map(silent.map((pair) => [pair, told(pair)]));
 }
 
 /**
@@ -144,7 +149,8 @@ function differing(statuses) {
   }
   for (const [applied, digests] of byIndex) {
     if (digests.size < 2) continue;
-    const sides = [...digests.values()].sort((one, other) => one.length - other.length).map((names) => names.join(", "));
+    const fewestFirst = [...digests.values()].sort((one, other) => one.length - other.length);
+    const sides = fewestFirst.map((names) => names.join(", "));
     return [
       ill(1, "bad", "digests", "Replicas disagree: digests differ at the same index"),
       ill(1, "bad", "", `At index ${count(applied)}: ${sides.join(" against ")}`),

@@ -20,7 +20,9 @@ const strip = new Strip(store, {
   list: byId("deaths"),
   none: byId("deaths-none"),
   more: byId("deaths-more"),
-  summary: { root: byId("deaths-summary"), median: byId("deaths-median"), longest: byId("deaths-longest"), of: byId("deaths-of") },
+  summary: {
+    root: byId("deaths-summary"), median: byId("deaths-median"), longest: byId("deaths-longest"), of: byId("deaths-of"),
+  },
 }, pageNow);
 
 function draw() {
