@@ -14,6 +14,7 @@ use sns_benches::{TEXT, beside, floor, load, note};
 use sns_core::{EventKind, Settings, Sns};
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use sns_proto::v1::{CreatePostRequest, GetHomeTimelineRequest, LoginRequest};
+use sns_server::metrics::Metrics;
 use sns_server::serve;
 use sns_server::service::call::Shared;
 use sns_server::service::sns::SnsApi;
@@ -31,7 +32,9 @@ async fn serve(sns: Sns, stop: CancellationToken) -> Channel {
     let key = TokenKey::new(data.secret().expect("a secret"), data.data_id());
     let (_publish, opened) = tokio::sync::watch::channel(Some(sns));
     let mut routes = Routes::builder();
-    routes.add_service(SnsApi::new(Shared::new(opened, key, stop.clone())).into_service());
+    let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
+    let shared = Shared::new(opened, key, stop.clone(), metrics);
+    routes.add_service(SnsApi::new(shared).into_service());
     let health = serve::common(&mut routes, "sns.v1.SnsService").await;
     health.expect("a health service").set(true).await;
     let listen = "127.0.0.1:0".parse().expect("an address");

@@ -73,7 +73,8 @@ fn is_name(name: &str) -> bool {
 impl Known {
     /// Where the word begins that `line` ends in, and what it could become.
     fn candidates(&self, line: &str) -> (usize, Vec<String>) {
-        let start = line.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        // Blanks may take several bytes.
+        let start = line.trim_end_matches(|c: char| !c.is_whitespace()).len();
         let word = &line[start..];
         let mut before = line[..start].split_whitespace();
         let (verb, object) = (before.next(), before.next());

@@ -1,9 +1,9 @@
 //! The node's side of `Announce`: one stream to each router, kept open, with a word at once, on
 //! every change and every 250 ms.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use rand::RngExt as _;
 use sns_proto::v1::AnnounceRequest;
 use sns_proto::v1::router_service_client::RouterServiceClient;
@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
+use crate::pair::told::Router;
 use crate::routing::ANNOUNCE_EVERY;
+use crate::telemetry::escaped;
 
 /// A router that gives no answer for so long is dialled again.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -29,30 +31,39 @@ const REFUSED: Duration = Duration::from_secs(5);
 
 /// Announces what `words` holds to all `routers` until `ended`.
 pub async fn run(
-    routers: Vec<Uri>,
+    routers: Arc<[Router]>,
     words: watch::Receiver<AnnounceRequest>,
     ended: CancellationToken,
 ) {
     let mut streams = JoinSet::new();
-    for router in routers {
-        streams.spawn(announce_to(router, words.clone(), ended.clone()));
+    for at in 0..routers.len() {
+        streams.spawn(announce_to(
+            routers.clone(),
+            at,
+            words.clone(),
+            ended.clone(),
+        ));
     }
     while streams.join_next().await.is_some() {}
 }
 
 async fn announce_to(
-    router: Uri,
+    routers: Arc<[Router]>,
+    at: usize,
     mut words: watch::Receiver<AnnounceRequest>,
     ended: CancellationToken,
 ) {
     let mut backoff = BACKOFF_MIN;
     let mut told = false;
+    let known = &routers[at];
+    let router = &known.uri;
     loop {
         let mut answered = false;
         let broke = tokio::select! {
             () = ended.cancelled() => return,
-            broke = stream(&router, &mut words, &mut answered) => broke,
+            broke = stream(known, &mut words, &mut answered) => broke,
         };
+        known.set(false);
         if answered {
             backoff = BACKOFF_MIN;
             told = false;
@@ -62,10 +73,10 @@ async fn announce_to(
             Code::PermissionDenied | Code::ResourceExhausted | Code::InvalidArgument
         );
         if refused {
-            tracing::error!(%router, why = ?broke.message(), "the router refuses this node");
+            tracing::error!(%router, why = %escaped(broke.message()), "the router refuses this node");
             backoff = REFUSED;
         } else if !told {
-            tracing::warn!(%router, why = ?broke.message(), "no router here; dialling on");
+            tracing::warn!(%router, why = %escaped(broke.message()), "no router here; dialling on");
             told = true;
         }
         let jitter = rand::rng().random_range(0.5..1.0);
@@ -79,10 +90,11 @@ async fn announce_to(
 
 /// Opens one stream and keeps it up; comes back with what broke it.
 async fn stream(
-    router: &Uri,
+    known: &Router,
     words: &mut watch::Receiver<AnnounceRequest>,
     answered: &mut bool,
 ) -> Status {
+    let router = &known.uri;
     let dial = Endpoint::from(router.clone())
         .connect_timeout(ANSWER)
         .tcp_nodelay(true);
@@ -121,6 +133,7 @@ async fn stream(
                         tracing::info!(%router, "announced to a router");
                     }
                     *answered = true;
+                    known.set(true);
                     deadline = Instant::now() + ANSWER;
                     continue;
                 }

@@ -195,6 +195,13 @@ pub struct Up {
     /// How the router draws servers.
     #[arg(long, env = "SNS_POLICY", default_value = "random")]
     pub policy: Policy,
+    /// Where the pages begin: the first node takes this address, the others the next free ports above
+    /// it [default: the next free ports above all others]. `off`: no pages, no metrics.
+    #[arg(long, value_name = "ADDR", env = "SNS_HTTP")]
+    pub http: Option<String>,
+    /// Log calls that take longer.
+    #[command(flatten)]
+    pub slow: Slow,
     /// How the data is kept.
     #[command(flatten)]
     pub storage: Storage,
@@ -265,6 +272,31 @@ pub struct Node {
         required = true
     )]
     pub router: Vec<String>,
+    /// Where browsers connect, and who collects metrics; loopback only. Port 0 is drawn and kept in
+    /// DATA/nodes/NODE/node.json. `off`: no page, no metrics.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "SNS_HTTP",
+        default_value = "127.0.0.1:0"
+    )]
+    pub http: String,
+    /// Log calls that take longer.
+    #[command(flatten)]
+    pub slow: Slow,
+}
+
+/// What counts as slow.
+#[derive(Clone, Copy, Debug, Group)]
+pub struct Slow {
+    /// Log calls that take longer than so many milliseconds; at most 10 lines a second.
+    #[arg(
+        long = "slow-call-ms",
+        value_name = "MS",
+        env = "SNS_SLOW_CALL_MS",
+        default_value_t = 250
+    )]
+    pub call_ms: u64,
 }
 
 /// `import`

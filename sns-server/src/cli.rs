@@ -40,7 +40,7 @@ fn checked(args: Args) -> Result<Config> {
 }
 
 fn run(config: Config) -> Result<()> {
-    telemetry::start(config.task.is_server());
+    telemetry::start(config.task.is_server())?;
     if config.task.is_server() {
         allow_many_connections();
     }

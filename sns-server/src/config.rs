@@ -1,6 +1,6 @@
 //! What was typed, checked: addresses parsed, names valid, nothing left to doubt.
 
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use http::Uri;
@@ -70,6 +70,21 @@ pub struct UpConfig {
     pub listen: SocketAddr,
     /// Of the router.
     pub policy: Policy,
+    /// Where the pages of the nodes begin.
+    pub http: UpHttp,
+    /// Calls that take longer are logged.
+    pub slow_call_ms: u64,
+}
+
+/// Where `up` puts the pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpHttp {
+    /// There are none.
+    Off,
+    /// On the next free ports above all others.
+    Next,
+    /// On this address and the next free ports above it; loopback.
+    From(SocketAddr),
 }
 
 /// `down`
@@ -112,7 +127,40 @@ pub struct NodeConfig {
     pub peer_listen: SocketAddr,
     /// Whom to announce to; at least one.
     pub routers: Vec<Uri>,
+    /// The page.
+    pub page: PageConfig,
 }
+
+/// What a node shows besides its calls.
+#[derive(Clone, Copy, Debug)]
+pub struct PageConfig {
+    /// Where browsers connect; loopback. `None`: no page, no metrics.
+    pub http: Option<SocketAddr>,
+    /// Calls that take longer are logged.
+    pub slow_call_ms: u64,
+}
+
+impl PageConfig {
+    /// What its partner is started with.
+    pub fn flags(&self) -> PageFlags {
+        PageFlags {
+            http: self.http.map(|address| address.ip()),
+            slow_call_ms: self.slow_call_ms,
+        }
+    }
+}
+
+/// A page as whoever starts the node gives it.
+#[derive(Clone, Copy, Debug)]
+pub struct PageFlags {
+    /// Where, if its file does not say; `None`: no page.
+    pub http: Option<IpAddr>,
+    /// As in [`PageConfig`].
+    pub slow_call_ms: u64,
+}
+
+/// The address of no page.
+pub const OFF: &str = "off";
 
 impl NodeConfig {
     /// `a-master`, `a-slave`: unique in the data directory.
@@ -165,6 +213,12 @@ impl Config {
                 data: DataConfig::check(up.data, up.storage)?,
                 listen: loopback("--listen", &up.listen)?,
                 policy: up.policy,
+                http: match up.http.as_deref() {
+                    None => UpHttp::Next,
+                    Some(OFF) => UpHttp::Off,
+                    Some(typed) => UpHttp::From(loopback("--http", typed)?),
+                },
+                slow_call_ms: up.slow.call_ms,
             }),
             Command::Down(down) => Task::Down(DownConfig { data: down.data }),
             Command::Status(typed) => Task::Status(status(typed, variable)?),
@@ -229,6 +283,13 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
         listen: reachable("--listen", &typed.listen)?,
         peer_listen: reachable("--peer-listen", &typed.peer_listen)?,
         routers: routers(&typed.router)?,
+        page: PageConfig {
+            http: match &*typed.http {
+                OFF => None,
+                typed => Some(loopback("--http", typed)?),
+            },
+            slow_call_ms: typed.slow.call_ms,
+        },
     })
 }
 
@@ -271,8 +332,8 @@ fn loopback(flag: &str, text: &str) -> Result<SocketAddr> {
         return Ok(found);
     }
     Err(Failure::invalid(format!(
-        "{flag} {found} can be reached from other machines: until there are accounts, a router \
-         listens on loopback only, as in 127.0.0.1:{}",
+        "{flag} {found} can be reached from other machines: until there are accounts, routers and \
+         pages are on loopback only, as in 127.0.0.1:{}",
         found.port()
     )))
 }
@@ -343,11 +404,27 @@ mod tests {
     fn a_router_listens_on_loopback_only() {
         assert!(check("router --listen 127.0.0.1:0", &[]).is_ok());
         assert!(check("router --listen [::1]:0", &[]).is_ok());
-        for line in ["router --listen 0.0.0.0:7400", "up --listen 192.0.2.1:7400"] {
+        for line in [
+            "router --listen 0.0.0.0:7400",
+            "up --listen 192.0.2.1:7400",
+            "up --http 0.0.0.0:80",
+        ] {
             let refused = check(line, &[]).unwrap_err();
             assert_eq!(refused.exit_code(), 2, "{line}");
             assert!(refused.message.contains("loopback"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_page_is_on_by_default_and_can_be_put_elsewhere_or_off() {
+        let up = |line: &str| match check(line, &[]).unwrap().task {
+            Task::Up(up) => up.http,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(up("up"), UpHttp::Next);
+        assert_eq!(up("up --http off"), UpHttp::Off);
+        let from = UpHttp::From("127.0.0.1:8080".parse().unwrap());
+        assert_eq!(up("up --http 127.0.0.1:8080"), from);
     }
 
     #[test]

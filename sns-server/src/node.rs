@@ -16,8 +16,12 @@ use tonic::service::Routes;
 
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
+use crate::http::{self, Parts, Site};
+use crate::metrics::Metrics;
 use crate::pair::driver::{self, PairConfig};
 use crate::pair::process::lock_holder;
+use crate::pair::told::{self, Telling};
+use crate::run_file::NodeFile;
 use crate::serve::{self, Health};
 use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
@@ -49,6 +53,14 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     };
     let users = serve::bind("--listen", config.listen).await?;
     let partner = serve::bind("--peer-listen", config.peer_listen).await?;
+    let page = match config.page.http {
+        Some(address) => {
+            let before = NodeFile::read(&data.node_dir(&node));
+            let before = before.and_then(|file| file.http_address.parse().ok());
+            Some(http::bind(address, before).await?)
+        }
+        None => None,
+    };
     let address = serve::address_of(&users)?;
 
     // Cancelled by `shutdown`, and when a part of the node fails.
@@ -68,23 +80,49 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     // think that this node hangs.
     let mut parts = JoinSet::new();
     let mut routes = Routes::builder();
-    let shared = Shared::new(opened, key, ending.clone());
-    routes.add_service(SnsApi::new(shared).into_service());
+    let slow = Duration::from_millis(config.page.slow_call_ms);
+    let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
+    let shared = Shared::new(opened, key, ending.clone(), metrics.clone());
+    let api = SnsApi::new(shared);
+    routes.add_service(api.clone().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
     parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
+    let (telling, told) = told::channel(&config.routers);
+    let mut http_address = String::new();
+    if let Some(listener) = page {
+        let address = serve::address_of(&listener)?;
+        http_address = address.to_string();
+        let site = Site::new(Parts {
+            api,
+            probe: probe.clone(),
+            told,
+            metrics: metrics.clone(),
+            node: node.clone(),
+            data: data.path().to_owned(),
+            log: config.data.log.kind(),
+            address,
+        });
+        tracing::info!(%node, page = %format_args!("http://{address}/"), "pages");
+        parts.spawn(http::serve(listener, site, ending.clone()));
+    }
     let pair = Pair {
         node: config.clone(),
         address,
         data: data.path().to_owned(),
-        probe,
+        http_address,
+        telling,
+        metrics: metrics.clone(),
+        probe: probe.clone(),
     };
     parts.spawn(pair.run(partner, ending.clone())?);
 
     tracing::info!(%node, %address, pid = std::process::id(), "listening");
     let opening = tokio::task::spawn_blocking({
         let (data, node) = (config.data.clone(), node.clone());
+        let observer = metrics.observer();
         move || {
             let builder = data.builder_for_node(&node)?.node(&node);
+            let builder = builder.observer(observer);
             let opened = builder.wait_until_caught_up(false).open();
             Ok::<_, Failure>(opened?)
         }
@@ -93,6 +131,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         opened = opening => match opened.map_err(panicked)? {
             Ok(sns) => {
                 publish.send_replace(Some(sns.clone()));
+                parts.spawn(note_start(probe, sns.clone(), ending.clone()));
                 parts.spawn(snapshots::keep(config.clone(), sns.clone(), ending.clone()));
                 parts.spawn(follow_health(sns, health, ending.clone()));
                 until_ended(&mut parts, &ending).await
@@ -111,6 +150,9 @@ struct Pair {
     node: NodeConfig,
     address: SocketAddr,
     data: PathBuf,
+    http_address: String,
+    telling: Telling,
+    metrics: Arc<Metrics>,
     probe: Arc<Probe>,
 }
 
@@ -136,6 +178,9 @@ impl Pair {
                     address: self.address,
                     data: self.data,
                     peer: TcpListener::from_std(peer).map_err(failed)?,
+                    http_address: self.http_address,
+                    telling: self.telling,
+                    metrics: self.metrics,
                 };
                 Box::pin(driver::run(config, self.probe, ending)).await
             })
@@ -218,6 +263,16 @@ async fn stop(
         }
     }
     stopped
+}
+
+/// Notes when the replica serves and has caught up; then only waits.
+async fn note_start(probe: Arc<Probe>, sns: Sns, ending: CancellationToken) -> Result<()> {
+    tokio::select! {
+        () = ending.cancelled() => return Ok(()),
+        () = probe.note_start(&sns) => {}
+    }
+    ending.cancelled().await;
+    Ok(())
 }
 
 /// Keeps health as the replica is.

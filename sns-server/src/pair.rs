@@ -10,10 +10,12 @@
 
 use sns_proto::pair::v1::HeartbeatResponse;
 
+pub mod deaths;
 pub mod driver;
 pub mod heartbeat;
 pub mod machine;
 pub mod process;
+pub mod told;
 
 /// What a node says of itself; asked often, so it never waits.
 pub trait NodeProbe: std::fmt::Debug + Send + Sync + 'static {

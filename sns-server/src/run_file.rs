@@ -22,6 +22,9 @@ pub struct NodeFile {
     pub address: String,
     /// Where the partner asks; kept over restarts.
     pub peer_address: String,
+    /// Where browsers connect; kept over restarts, empty without a page.
+    #[serde(default)]
+    pub http_address: String,
     /// How often it was started again since the pair was first started.
     pub restarts: u64,
     /// It was asked to stop: its end is no death.
@@ -47,7 +50,7 @@ impl NodeFile {
     /// # Errors
     /// As the file system refuses.
     pub fn write(&self, node_dir: &Path) -> Result<()> {
-        write(&Self::path(node_dir), self)
+        replace(&Self::path(node_dir), self)
     }
 }
 
@@ -80,7 +83,7 @@ impl RunFile {
     /// # Errors
     /// As the file system refuses.
     pub fn write(&self, data: &Path) -> Result<()> {
-        write(&Self::path(data), self)
+        replace(&Self::path(data), self)
     }
 }
 
@@ -143,7 +146,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 /// Temporary name, then rename. Not synced: after a power cut nobody runs.
-fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+pub(crate) fn replace(path: &Path, value: &impl Serialize) -> Result<()> {
     let refused = |e: io::Error| Failure::io(format!("cannot write {}", path.display()), &e);
     let dir = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir).map_err(refused)?;
@@ -170,6 +173,7 @@ mod tests {
         let mut file = NodeFile {
             address: "127.0.0.1:7401".to_owned(),
             peer_address: "127.0.0.1:7405".to_owned(),
+            http_address: "127.0.0.1:7409".to_owned(),
             restarts: 3,
             ..NodeFile::default()
         };

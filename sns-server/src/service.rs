@@ -8,3 +8,4 @@ pub mod router;
 pub mod sns;
 pub mod status;
 pub mod timeline;
+pub(crate) mod write;

@@ -141,7 +141,8 @@ impl Row {
     }
 }
 
-fn role(role: ServerRole) -> &'static str {
+/// Of a role, as the contract of the command line names it.
+pub fn role(role: ServerRole) -> &'static str {
     match role {
         ServerRole::Master => "master",
         ServerRole::Slave => "slave",

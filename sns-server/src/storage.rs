@@ -77,6 +77,14 @@ pub struct CopyConfig {
 const SCHEMES: [&str; 2] = ["nats://", "tls://"];
 
 impl LogPlace {
+    /// `directory` or `nats`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dir => "directory",
+            Self::Nats(_) => "nats",
+        }
+    }
+
     fn check(text: &str, nats: args::Nats) -> Result<Self> {
         if text == "dir" {
             return Ok(Self::Dir);

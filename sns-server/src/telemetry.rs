@@ -1,17 +1,24 @@
 //! What goes to stderr: tracing, and the one line of an error. Text of other people is escaped
-//! first, so that nobody writes to an operator's terminal with control characters.
+//! first, so that nobody writes to an operator's terminal with control characters. Texts of posts
+//! and tokens are never logged.
 
 use std::io::{IsTerminal as _, Write as _};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Result};
 
 /// Starts tracing to stderr. `SNS_TRACE`, else `RUST_LOG`, sets the filter; without them servers
 /// say what changes (`info`), other commands only what is wrong (`warn`). Safe to repeat.
 ///
-/// Foreign text is recorded with `?`, which escapes it.
-pub fn start(server: bool) {
+/// A terminal gets text. Elsewhere servers write a JSON object a line, for programs; `SNS_LOG_FORMAT`
+/// is `text` or `json` to have it otherwise.
+///
+/// Foreign text is recorded through [`escaped`].
+///
+/// # Errors
+/// `Invalid`: `SNS_LOG_FORMAT` is neither.
+pub fn start(server: bool) -> Result<()> {
     // The client of NATS says again, and at each attempt, what the log says once.
     let default = if server {
         "info,async_nats=off"
@@ -23,16 +30,37 @@ pub fn start(server: bool) {
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
         .and_then(|value| EnvFilter::try_new(value).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
-    // A second subscriber in one process is refused; the first one stays.
-    let _ = tracing_subscriber::fmt()
+    let terminal = std::io::stderr().is_terminal();
+    let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(terminal)
         .with_target(false)
         // What cannot be written, say because the disk is full, is gone: to complain about it on
         // the same stderr would end the process.
-        .log_internal_errors(false)
-        .try_init();
+        .log_internal_errors(false);
+    let format = std::env::var("SNS_LOG_FORMAT").ok();
+    // A second subscriber in one process is refused; the first one stays.
+    let _ = if is_json(format.as_deref(), server, terminal)? {
+        let json = subscriber.json().flatten_event(true);
+        json.with_current_span(false)
+            .with_span_list(false)
+            .try_init()
+    } else {
+        subscriber.try_init()
+    };
+    Ok(())
+}
+
+fn is_json(asked: Option<&str>, server: bool, terminal: bool) -> Result<bool> {
+    match asked {
+        Some("json") => Ok(true),
+        Some("text") => Ok(false),
+        None | Some("") => Ok(server && !terminal),
+        Some(other) => Err(Failure::invalid(format!(
+            "SNS_LOG_FORMAT {other:?} is no format: give text or json"
+        ))),
+    }
 }
 
 /// Prints a failure to stderr: one line, or one JSON object.
@@ -63,6 +91,17 @@ pub fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_are_text_on_a_terminal_and_json_elsewhere_unless_asked_for() {
+        let is = |asked, server, terminal| is_json(asked, server, terminal).unwrap();
+        assert!(is(None, true, false));
+        assert!(!is(None, true, true));
+        assert!(!is(None, false, false));
+        assert!(is(Some("json"), true, true));
+        assert!(!is(Some("text"), true, false));
+        assert_eq!(is_json(Some("xml"), true, true).unwrap_err().exit_code(), 2);
+    }
 
     #[test]
     fn control_characters_are_escaped_and_letters_are_not() {

@@ -17,12 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{ROUTER_DEFAULT, UpConfig};
+use crate::config::{PageFlags, ROUTER_DEFAULT, UpConfig, UpHttp};
 use crate::down;
 use crate::failure::{Failure, Result};
 use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
-use crate::run_file::{self, Living, RunFile};
+use crate::run_file::{self, Living, NodeFile, RunFile};
 use crate::telemetry::escaped;
 use crate::{output, serve, status_cmd};
 
@@ -56,14 +56,14 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     if config.listen.port() != 0 {
         drop(serve::bind("--listen", config.listen).await?);
     }
-    let plan = Plan::new(config.servers, config.listen)?;
+    let plan = Plan::new(config.servers, config.listen, config.http)?;
     for node in plan.nodes() {
         node.file.write(&data.join("nodes").join(&node.name))?;
     }
     let mut up = Up::new(&config, &plan, data)?;
     up.write_run_file()?;
     let ended = match up.until_serving(&plan, &shutdown).await {
-        Ok(true) => match up.greet() {
+        Ok(true) => match up.greet(&plan) {
             Ok(()) => {
                 up.keep(&shutdown).await;
                 Ok(())
@@ -146,8 +146,16 @@ impl Up {
             path: data.clone(),
             ..config.data.clone()
         };
+        let page = PageFlags {
+            http: match config.http {
+                UpHttp::Off => None,
+                UpHttp::Next => Some(plan.router.ip()),
+                UpHttp::From(first) => Some(first.ip()),
+            },
+            slow_call_ms: config.slow_call_ms,
+        };
         let pairs = plan.pairs.iter().map(|pair| {
-            let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri)?;
+            let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri, page)?;
             Ok(Keeper::new(pair, PairOfNodes::RULES, started))
         });
         Ok(Self {
@@ -235,7 +243,7 @@ impl Up {
     }
 
     /// The one line for programs, and the lines for people.
-    fn greet(&self) -> Result<()> {
+    fn greet(&self, plan: &Plan) -> Result<()> {
         output::line(&format!("router {}", self.url))?;
         let flag = if self.url == ROUTER_DEFAULT {
             String::new()
@@ -247,11 +255,20 @@ impl Up {
             1 => "one pair".to_owned(),
             count => format!("{count} pairs"),
         };
-        for line in [
+        let mut lines = vec![
             format!("{pairs} of servers serve {data}; Ctrl-C stops them"),
             format!("next, in another terminal: sns -u alice{flag}"),
             format!("to see who serves:         sns-server status{flag}"),
-        ] {
+        ];
+        // As its own file has it: a port may have been taken meanwhile.
+        let first = plan.nodes().next().map(|node| &node.name);
+        let file = first.and_then(|name| NodeFile::read(&self.data.join("nodes").join(name)));
+        let page = file.map(|file| file.http_address).unwrap_or_default();
+        if !page.is_empty() {
+            lines.push(format!("in a browser:              http://{page}/"));
+            lines.push(format!("the servers in a browser:  http://{page}/ops"));
+        }
+        for line in lines {
             output::message(&line);
         }
         Ok(())

@@ -13,6 +13,7 @@ use sns_proto::v1::{
 };
 use sns_server::announce;
 use sns_server::args::Policy;
+use sns_server::pair::told::Router;
 use sns_server::service::router::serve_on;
 use sns_server::service::status::reason_of;
 use tokio::net::TcpListener;
@@ -90,7 +91,11 @@ fn word(pair: &str, data: &str) -> AnnounceRequest {
 fn node(routers: Vec<Uri>, pair: &str) -> Node {
     let (word, words) = watch::channel(word(pair, "d"));
     let end = CancellationToken::new();
-    tokio::spawn(announce::run(routers, words, end.clone()));
+    tokio::spawn(announce::run(
+        routers.into_iter().map(Router::new).collect(),
+        words,
+        end.clone(),
+    ));
     Node { word, end }
 }
 

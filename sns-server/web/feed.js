@@ -19,6 +19,8 @@ const SKELETON_AFTER_MS = 200;
 const LINES_MAX = 16;
 /** So few new posts slide in; more just appear. */
 const SLIDE_MAX = 3;
+/** Posts slide in only after so long without one: in a busy feed the sliding would never end, and cost most of the work. */
+const CALM_MS = 1_000;
 
 /**
  * @typedef {object} FeedOptions
@@ -38,6 +40,7 @@ export class Feed {
   /** @type {Map<string, HTMLElement>} */
   #nodes = new Map();
   #attached = false;
+  #grewAt = 0;
   #atTop = true;
   /** The first page is there. */
   #loaded = false;
@@ -320,8 +323,13 @@ export class Feed {
       this.#list.insertBefore(made, at);
       fresh.push(made);
     }
-    if (!hold && grew && fresh.length <= SLIDE_MAX) {
-      for (const node of fresh) node.classList.add("fresh");
+    if (fresh.length > 0) {
+      const now = performance.now();
+      const calm = now - this.#grewAt > CALM_MS;
+      this.#grewAt = now;
+      if (!hold && grew && calm && fresh.length <= SLIDE_MAX) {
+        for (const node of fresh) node.classList.add("fresh");
+      }
     }
 
     this.#drawRest();

@@ -144,7 +144,7 @@ class Card {
     const { routers, log, disk, process } = answer;
     const told = routers.map(({ url, connected }) => `${url} ${connected ? "connected" : "not connected"}`);
     put("routers", told.join(", ") || "none");
-    put("log", [log.kind, bytes(log.bytes), log.weak_durability].filter((part) => part !== "").join(", "));
+    put("log", [log.kind, bytes(log.bytes)].filter((part) => part !== "").join(", "));
     put("disk free", `${bytes(disk.free_bytes)} of ${bytes(disk.total_bytes)}`);
     put("memory", bytes(process.rss_bytes));
     put("open files", count(process.open_fds));

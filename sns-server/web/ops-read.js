@@ -82,7 +82,7 @@ export function readOps(json, samplesMax) {
     partner: from.partner ? facts(from.partner) : null,
     routers: list(from.routers).slice(0, ROUTERS_MAX)
       .map((router) => ({ url: string(object(router).url), connected: object(router).connected === true })),
-    log: { kind: string(log.kind), bytes: number(log.bytes), weak_durability: string(log.weak_durability) },
+    log: { kind: string(log.kind), bytes: number(log.bytes) },
     disk: { free_bytes: number(disk.free_bytes), total_bytes: number(disk.total_bytes) },
     process: { rss_bytes: number(own.rss_bytes), cpu_seconds: number(own.cpu_seconds), open_fds: number(own.open_fds) },
     samples: list(from.samples).slice(-samplesMax).map(sample).filter((one) => one.t !== null),

@@ -16,6 +16,8 @@ const MARKS_WAIT_MS = 60_000;
 const MARKS_WAIT_WELL_MS = 5000;
 /** Entries a replica may be behind before it is worth a word. Below, it is the breathing of a busy log. */
 export const LAG_WARN = 1000;
+/** Polls that a server has to miss before it counts as out of reach. */
+const UNREACHED_POLLS = 3;
 /** A better pinned offset is believed this long, then the next one is taken: clocks drift. */
 const OFFSET_TRUST_MS = 10_000;
 
@@ -29,14 +31,25 @@ export class Store {
   deaths = new Map();
   self = "";
 
-  /** Where the servers say that this page lives, if it was opened under another address: CORS lets in only that one. */
-  elsewhere = "";
+  /** Where the servers say that this page lives, if it was opened under another address. */
+  #announced = "";
+
+  /**
+   * The address to open instead, when no other server was ever reached from this one: through a tunnel, say, where
+   * the servers let in no page of an address they do not know. Under a name that they do know nothing is amiss.
+   */
+  get elsewhere() {
+    const others = [...this.servers.values()].filter((server) => server.name !== this.self);
+    const outOfReach = others.length > 0 &&
+      others.every((server) => server.heardAt === null && server.failures >= UNREACHED_POLLS);
+    return outOfReach ? this.#announced : "";
+  }
 
   setServers({ self, servers }, origin) {
     // The page belongs to the server it came from; another one that hands out the list is not "self".
     if (this.self === "") this.self = self;
     const own = servers.find((server) => server.name === this.self);
-    this.elsewhere = own && own.http !== origin ? own.http : "";
+    this.#announced = own && own.http !== origin ? own.http : "";
     if (own) own.http = origin;
     const before = this.servers;
     const sorted = [...servers].sort((one, other) => order(one) < order(other) ? -1 : 1);

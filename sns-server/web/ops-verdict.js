@@ -42,7 +42,7 @@ const EMPTY = {
  *  bad   no server answers; replicas differ at the same index; disk below 3%; a server failed; both servers of a pair
  *        unheard; a server hung; a server nobody speaks for
  *  warn  restarting; starting; disk below 10%; lag of 1000 entries or more for 3 s; draining; stopped;
- *        out of this page's reach though its partner calls it serving; without a router; log with weak durability
+ *        out of this page's reach though its partner calls it serving; without a router; promises weakened
  * A restart is a warning, not an alarm: its partner serves meanwhile, and clients see no failure.
  */
 export function verdict(statuses) {
@@ -51,7 +51,7 @@ export function verdict(statuses) {
   }
   const silent = unheardPairs(statuses);
   const others = statuses.filter((status) => !silent.has(status.server.pair));
-  const found = [...differing(statuses), ...silent.values(), ...others.flatMap((status) => illsOf(status))]
+  const found = [...differing(statuses), ...silent.values(), ...others.flatMap((status) => illsOf(status)), ...sharedIlls(others)]
     .sort((one, other) => one.rank - other.rank);
   if (found.length === 0) {
     const all = statuses.length === 1 ? "The only server serves" : `All ${statuses.length} servers serve`;
@@ -98,20 +98,43 @@ function illsOf(status) {
   if (facts.state === "serving" && lag >= LAG_WARN) {
     ills.push(ill(10, "warn", `${name} lags`, `${name} lags by ${count(lag)} entries`));
   }
-  const { disk, routers, log } = server.answer;
-  const free = freeShare(disk);
-  if (free !== null && free < DISK_WARN) {
-    const bad = free < DISK_BAD;
-    ills.push(ill(bad ? 2 : 9, bad ? "bad" : "warn", `${name} disk`, `Disk: ${share(free)} free on ${name}`));
-  }
+  const { routers } = server.answer;
   if (routers.length > 0 && routers.every((router) => !router.connected)) {
     ills.push(ill(14, "warn", `${name} routers`, `${name} has no router: no new client is sent to it`));
   }
-  if (log.weak_durability !== "") {
-    const said = `${name} writes to a log that may forget: ${cut(log.weak_durability)}`;
-    ills.push(ill(15, "warn", `${name} durability`, said));
-  }
   return ills;
+}
+
+/** What servers have in common, as those of one machine have their disk: said once for all of them. */
+function sharedIlls(statuses) {
+  const groups = new Map();
+  for (const { server } of statuses.filter((status) => status.reachable)) {
+    for (const { rank, level, what, said } of sharedBy(server.answer)) {
+      const group = groups.get(said("")) ?? { rank, level, what, said, names: [] };
+      group.names.push(server.name);
+      groups.set(said(""), group);
+    }
+  }
+  return [...groups.values()].map(({ rank, level, what, said, names }) => {
+    const all = names.length === statuses.length && names.length > 1;
+    return ill(rank, level, `${names.join(" ")} ${what}`, said(all ? `all ${names.length} servers` : names.join(", ")));
+  });
+}
+
+function sharedBy({ disk, server }) {
+  const found = [];
+  if (server.state === "serving" && server.reason !== "") {
+    // Of one that serves, the reason says what weakens its promises: a full disk, a lock that is held, a weaker log.
+    const said = (whose) => `Weakened, ${whose}: ${cut(server.reason)}`;
+    found.push({ rank: 8.5, level: "warn", what: "weakened", said });
+  }
+  const free = freeShare(disk);
+  if (free !== null && free < DISK_WARN) {
+    const bad = free < DISK_BAD;
+    const said = (whose) => `Disk: ${share(free)} free on ${whose}`;
+    found.push({ rank: bad ? 2 : 9, level: bad ? "bad" : "warn", what: "disk", said });
+  }
+  return found;
 }
 
 /** The lag that all of the last samples had: a burst does not count, and no lag is 0. */

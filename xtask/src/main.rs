@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+mod browser;
 mod chaos;
 mod figures;
 mod peers;
@@ -88,6 +89,8 @@ fn main() -> ExitCode {
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("shots") => browser::shots(&std::env::args().skip(2).collect::<Vec<_>>()),
+        Some("page-soak") => browser::page_soak(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
             say("       cargo xtask soak     the random tests for much longer");
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
             say("                            Redis, PostgreSQL and SNS under the same load");
             say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
             figures::usage();
+            browser::usage();
             ExitCode::from(2)
         }
     }

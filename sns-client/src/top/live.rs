@@ -35,6 +35,7 @@ pub(super) async fn run(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
     kept.take_screen()?;
     let mut keys = keys();
     let paint = Paint::of_environment();
@@ -70,6 +71,7 @@ pub(super) async fn run(
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Err(Failure::Signal(SignalKind::terminate())),
             _ = hangup.recv() => return Err(Failure::Signal(SignalKind::hangup())),
+            _ = quit.recv() => return Err(Failure::Signal(SignalKind::quit())),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! [`Probe`]: what a node says of itself, to routers and to its partner.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use sns_core::log::AppendPhase;
-use sns_core::{ApplyPhase, Sns, State};
+use sns_core::{ApplyPhase, Seq, Sns, State, Status};
 use sns_proto::pair::v1::{AppenderPhase, ApplierPhase, HeartbeatResponse};
 use sns_proto::v1::{Server, ServerState};
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::NodeConfig;
 use crate::pair::NodeProbe;
+use crate::pair::deaths::monotonic;
 
 /// Looks into a node, also while it is still opening. Never waits.
 #[derive(Debug)]
@@ -23,6 +25,9 @@ pub struct Probe {
     started: Instant,
     /// Drawn at each start.
     incarnation: u64,
+    /// Microseconds of the machine's monotonic clock; 0 = not yet.
+    serving_at: AtomicU64,
+    caught_up_at: AtomicU64,
 }
 
 impl Probe {
@@ -47,7 +52,28 @@ impl Probe {
             shutdown,
             started: Instant::now(),
             incarnation: rand::random(),
+            serving_at: AtomicU64::new(0),
+            caught_up_at: AtomicU64::new(0),
         }
+    }
+
+    /// Notes when the replica begins to serve, and when it has caught up with all that was
+    /// acknowledged anywhere until then.
+    pub(super) async fn note_start(&self, sns: &Sns) {
+        for (linearizable, at) in [(false, &self.serving_at), (true, &self.caught_up_at)] {
+            if let Err(error) = sns.reach(Seq::ZERO, linearizable).await {
+                tracing::debug!(%error, "this replica did not come to serve");
+                return;
+            }
+            let us = u64::try_from(monotonic().as_micros()).unwrap_or(u64::MAX);
+            at.store(us, Ordering::Relaxed);
+        }
+    }
+
+    /// Commands that wait, and what the view holds; `None` while it opens.
+    pub(crate) fn look(&self) -> Option<(u64, Status)> {
+        let sns = self.sns.borrow().clone()?;
+        Some((sns.progress().queued, sns.status()))
     }
 
     /// What routers are told. `restarts` is the partner's to count.
@@ -86,6 +112,8 @@ impl NodeProbe for Probe {
             applier: ApplierPhase::Idle.into(),
             applier_ms: ms(self.started),
             incarnation: self.incarnation,
+            serving_at_us: self.serving_at.load(Ordering::Relaxed),
+            caught_up_at_us: self.caught_up_at.load(Ordering::Relaxed),
             ..HeartbeatResponse::default()
         };
         let progress = self.sns.borrow().as_ref().map(Sns::progress);

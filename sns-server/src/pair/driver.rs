@@ -18,21 +18,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::NodeProbe;
-use super::heartbeat::{self, report};
+use super::heartbeat::report;
 use super::machine::{Action, Event, Last, Machine, Rules, TICK};
 use super::process::{Handle, ProcessId};
+use super::told::Telling;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
+use crate::metrics::Metrics;
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
+use crate::telemetry::escaped;
 use crate::{announce, serve};
 
+mod obituary;
 mod own;
 pub(crate) mod partner;
+mod watched;
 mod words;
 
+use obituary::Obituary;
 use own::{Myself, try_disk};
 use partner::{Partner, Seen};
+use watched::Watched;
 
 /// How often a node sees to its own file.
 const REGISTER_EVERY: u32 = 10;
@@ -54,6 +61,12 @@ pub struct PairConfig {
     pub data: PathBuf,
     /// Where the partner asks: `--peer-listen`.
     pub peer: TcpListener,
+    /// Where browsers connect; empty without a page.
+    pub http_address: String,
+    /// Whom it tells.
+    pub telling: Telling,
+    /// What it counts.
+    pub metrics: Arc<Metrics>,
 }
 
 enum Note {
@@ -63,7 +76,11 @@ enum Note {
     NotStartedAs(Seen),
     Heartbeat(HeartbeatResponse),
     Probed,
-    Ended { pid: u32, event: Event },
+    Ended {
+        pid: u32,
+        event: Event,
+        at: Duration,
+    },
 }
 
 /// Answers the partner, watches it and tells the routers, until `shutdown`. Starts no other node
@@ -84,6 +101,9 @@ pub async fn run(
         address,
         data,
         peer,
+        http_address,
+        telling,
+        metrics,
     } = config;
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
@@ -92,6 +112,7 @@ pub async fn run(
     let me = Myself {
         peer_address: serve::address_of(&peer)?.to_string(),
         address: address.to_string(),
+        http_address,
         restarts: before.restarts,
         dir: own_dir,
         stopping: Arc::default(),
@@ -104,13 +125,14 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
 
-    let (word, heard) = watch::channel(AnnounceRequest::default());
-    let mut driver = Driver::new(node.clone(), me, partner, probe, word, again);
+    let (told_to, heard) = (telling.routers.clone(), telling.word.subscribe());
+    let obituary = Obituary::new(&node, partner.dir(), telling.deaths, metrics);
+    let mut driver = Driver::new(node, me, partner, probe, telling.word, obituary, again);
     driver.tell(false);
     tasks.spawn({
-        let (uris, ended) = (node.routers.clone(), ended.clone());
+        let ended = ended.clone();
         async move {
-            announce::run(uris, heard, ended).await;
+            announce::run(told_to, heard, ended).await;
             Ok(())
         }
     });
@@ -137,19 +159,13 @@ fn joined(task: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
     })
 }
 
-/// The process that is watched now.
-struct Watched {
-    handle: Arc<Handle>,
-    /// They end with it.
-    _tasks: JoinSet<()>,
-}
-
 struct Driver {
     node: NodeConfig,
     me: Myself,
     partner: Arc<Partner>,
     probe: Arc<dyn NodeProbe>,
     word: watch::Sender<AnnounceRequest>,
+    obituary: Obituary,
     machine: Machine,
     started: Instant,
     notes: mpsc::Sender<Note>,
@@ -180,6 +196,7 @@ impl Driver {
         partner: Partner,
         probe: Arc<dyn NodeProbe>,
         word: watch::Sender<AnnounceRequest>,
+        obituary: Obituary,
         again: bool,
     ) -> Self {
         let file = partner.file();
@@ -199,6 +216,7 @@ impl Driver {
             partner: Arc::new(partner),
             probe,
             word,
+            obituary,
             machine: Machine::new(Rules::PAIR, keeper, restarts).undoing(before),
             started: Instant::now(),
             notes,
@@ -246,8 +264,8 @@ impl Driver {
             .step(self.started.elapsed(), rand::random(), event);
         let after = self.machine.condition();
         if before != after {
-            let (partner, why) = (&self.node.partner(), self.machine.reason());
-            tracing::info!(%partner, condition = ?after, ?why, "the partner changed");
+            let (partner, why) = (&self.node.partner(), escaped(self.machine.reason()));
+            tracing::info!(%partner, condition = ?after, why, "the partner changed");
         }
         for action in actions {
             self.act(action);
@@ -285,6 +303,7 @@ impl Driver {
                     && watched.handle.id().pid == pid
                 {
                     let doing = super::process::doing(pid);
+                    self.obituary.hung(pid, &why);
                     tracing::warn!(%partner, pid, why, doing, "the partner hangs: killing it");
                     if let Err(error) = watched.handle.signal(rustix::process::Signal::KILL) {
                         tracing::error!(%partner, pid, %error, "cannot kill the partner");
@@ -324,6 +343,7 @@ impl Driver {
             Note::Started(Ok((child, handle))) => {
                 let pid = handle.id().pid;
                 tracing::info!(partner = %self.node.partner(), pid, "started the partner");
+                self.obituary.started(pid);
                 self.step(Event::Started { pid });
                 self.watch(handle, Some(child));
             }
@@ -333,15 +353,19 @@ impl Driver {
             }
             Note::Heartbeat(heartbeat) => {
                 let report = report(&heartbeat);
+                self.obituary.heard(&heartbeat);
                 if let Some(server) = heartbeat.server {
                     let pid = server.pid;
                     self.heard = Some(server);
                     self.step(Event::Answer { pid, report });
                 }
             }
-            Note::Ended { pid, event } => {
+            Note::Ended { pid, event, at } => {
                 if self.machine.pid() == Some(pid) {
                     self.watched = None;
+                    if let Event::Exited { exit, .. } = &event {
+                        self.obituary.exited(pid, at, exit);
+                    }
                 }
                 self.step(event);
             }
@@ -351,7 +375,12 @@ impl Driver {
     /// What a look found, or a start `instead` of a free lock.
     fn seen(&mut self, seen: Seen, instead: bool) {
         match seen {
-            Seen::Free(last) => self.step(Event::Free(last)),
+            Seen::Free(last) => {
+                if let Last::Died(pid) = last {
+                    self.obituary.found_dead(pid);
+                }
+                self.step(Event::Free(last));
+            }
             Seen::Held(by) => self.step(Event::Held { by }),
             Seen::Living { id, old, draining } => {
                 let pid = id.pid;
@@ -383,45 +412,9 @@ impl Driver {
         self.step(event);
         if !known && self.machine.pid() == Some(pid) {
             tracing::info!(partner = %self.node.partner(), pid, "found the partner");
+            self.obituary.started(pid);
             self.watch(handle, None);
         }
-    }
-
-    /// Asks it from now on, and waits for its end.
-    fn watch(&mut self, handle: Handle, child: Option<Child>) {
-        let handle = Arc::new(handle);
-        let mut tasks = JoinSet::new();
-        if let Some(file) = self.partner.file() {
-            let (answers, mut heard) = mpsc::channel(1);
-            tasks.spawn(heartbeat::ask(self.node.node(), file.peer_address, answers));
-            let notes = self.notes.clone();
-            tasks.spawn(async move {
-                while let Some(heartbeat) = heard.recv().await {
-                    if notes.send(Note::Heartbeat(heartbeat)).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        let (held, partner, notes) = (handle.clone(), self.partner.clone(), self.notes.clone());
-        tasks.spawn(async move {
-            let status = if let Some(mut child) = child {
-                child.wait().await.ok()
-            } else {
-                held.exited().await;
-                None
-            };
-            let pid = held.id().pid;
-            let judged = tokio::task::spawn_blocking(move || partner.exit(pid, status)).await;
-            if let Ok(exit) = judged {
-                let event = Event::Exited { pid, exit };
-                let _ = notes.send(Note::Ended { pid, event }).await;
-            }
-        });
-        self.watched = Some(Watched {
-            handle,
-            _tasks: tasks,
-        });
     }
 
     fn register(&mut self) {

@@ -307,8 +307,17 @@ pub fn last_words(dir: &Path) -> Option<String> {
     log.take(4_096).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let last = text.lines().rev().find(|line| !line.trim().is_empty())?;
-    let words: String = last.strip_prefix("error: ")?.chars().take(300).collect();
+    let words: String = error_in(last)?.chars().take(300).collect();
     Some(escaped(&words))
+}
+
+/// The message of an error, as `--json` or a terminal has it; `None` where the line is none.
+fn error_in(line: &str) -> Option<String> {
+    if let Some(words) = line.strip_prefix("error: ") {
+        return Some(words.to_owned());
+    }
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    Some(line.get("error")?.get("message")?.as_str()?.to_owned())
 }
 
 #[cfg(test)]

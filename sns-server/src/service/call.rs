@@ -9,10 +9,11 @@ use sns_proto::v1::ErrorReason;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Code, Status};
 
 use super::status;
+use crate::metrics::{Method, Metrics};
 use crate::token::{Caller, TokenKey};
 
 /// How long a write is waited for when the client names no deadline: well past every repair of the
@@ -36,6 +37,7 @@ struct Inner {
     shutdown: CancellationToken,
     reads: Semaphore,
     waiting: Semaphore,
+    metrics: Arc<Metrics>,
 }
 
 impl Shared {
@@ -44,8 +46,10 @@ impl Shared {
         sns: watch::Receiver<Option<Sns>>,
         key: TokenKey,
         shutdown: CancellationToken,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self(Arc::new(Inner {
+            metrics,
             sns,
             key,
             shutdown,
@@ -62,6 +66,51 @@ impl Shared {
     /// Signs tokens.
     pub(crate) fn key(&self) -> &TokenKey {
         &self.0.key
+    }
+
+    /// What is measured.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Runs a call, counts it and measures how long it takes; a slow one is logged.
+    pub(crate) async fn measured<T>(
+        &self,
+        method: Method,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let mut noted = Noted {
+            shared: self,
+            method,
+            // Until it has another: a caller that gives up drops the call.
+            code: Code::Cancelled,
+            began: std::time::Instant::now(),
+        };
+        let ended = call.await;
+        noted.code = ended.as_ref().map_or_else(Status::code, |_| Code::Ok);
+        ended
+    }
+
+    /// Counts a call that began at `began` and has just ended.
+    pub(crate) fn note(&self, method: Method, code: Code, began: std::time::Instant) {
+        let now = std::time::Instant::now();
+        let took = now.saturating_duration_since(began);
+        self.0.metrics.call(method, code, took);
+        let Some(unsaid) = self.0.metrics.slow.worth_a_line(took, now) else {
+            return;
+        };
+        let sns = self.0.sns.borrow().clone();
+        let progress = sns.as_ref().map(Sns::progress);
+        tracing::warn!(
+            method = method.name(),
+            ?code,
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            queued = progress.map_or(0, |progress| progress.queued),
+            appender = progress.map(|progress| debug(progress.append.phase)),
+            applier = progress.map(|progress| debug(progress.apply)),
+            unsaid,
+            "a slow call"
+        );
     }
 
     /// Who calls.
@@ -119,6 +168,20 @@ impl Shared {
                 status::status(ErrorReason::Internal, "this read failed")
             })?
             .map_err(status::of)
+    }
+}
+
+/// A call that is counted when it ends, however it does.
+struct Noted<'a> {
+    shared: &'a Shared,
+    method: Method,
+    code: Code,
+    began: std::time::Instant,
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.shared.note(self.method, self.code, self.began);
     }
 }
 
@@ -251,7 +314,8 @@ mod tests {
         let began = Instant::now();
         let (open, opened) = watch::channel(None);
         let key = TokenKey::new([1; 32], "d");
-        let shared = Shared::new(opened, key, CancellationToken::new());
+        let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
+        let shared = Shared::new(opened, key, CancellationToken::new(), metrics);
         let deadline = Deadline::of(&metadata);
         let refused = shared.reach(Seq::ZERO, false, deadline).await.unwrap_err();
         assert_eq!(status::reason_of(&refused), Some(ErrorReason::Starting));

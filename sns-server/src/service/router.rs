@@ -22,6 +22,7 @@ use crate::failure::Result;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
 use crate::service::status::status;
+use crate::telemetry::escaped;
 
 /// As health and reflection name it.
 pub const SERVICE: &str = "sns.v1.RouterService";
@@ -107,7 +108,7 @@ impl Announcing {
             request = self.incoming.message() => match request {
                 Ok(request) => request?,
                 Err(broken) => {
-                    tracing::debug!(name = ?self.name, %broken, "the stream of a node broke");
+                    tracing::debug!(name = %escaped(&self.name), %broken, "the stream of a node broke");
                     return None;
                 }
             },
@@ -120,12 +121,16 @@ impl Announcing {
             Ok(()) => {
                 if self.name.is_empty() {
                     self.name = name.unwrap_or_default();
-                    tracing::info!(name = ?self.name, "a node announces itself");
+                    tracing::info!(name = %escaped(&self.name), "a node announces itself");
                 }
                 Some(Ok(AnnounceResponse {}))
             }
             Err(refusal) => {
-                tracing::warn!(name = ?name, why = ?refusal.message, "an announcement was refused");
+                let (name, why) = (
+                    escaped(&name.unwrap_or_default()),
+                    escaped(&refusal.message),
+                );
+                tracing::warn!(name, why, "an announcement was refused");
                 Some(Err(status(refusal.reason, refusal.message)))
             }
         }
@@ -136,7 +141,7 @@ impl Drop for Announcing {
     fn drop(&mut self) {
         self.router.with(|table, _| table.close(self.stream));
         if !self.name.is_empty() {
-            tracing::info!(name = ?self.name, "the stream of a node ended");
+            tracing::info!(name = %escaped(&self.name), "the stream of a node ended");
         }
     }
 }

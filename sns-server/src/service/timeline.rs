@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, FuturesOrdered, Stream, StreamExt as _};
 use sns_core::{Event, EventKind, Seq, Sns, Subscribe, Subscription, limits};
+use sns_proto::reason;
 use sns_proto::v1::timeline_request::Request as Asked;
 use sns_proto::v1::timeline_response::Response as Told;
 use sns_proto::v1::{
@@ -20,11 +21,12 @@ use sns_proto::v1::{
     TimelineRequest, TimelineResponse,
 };
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::call::{Deadline, Shared, stopping};
-use super::sns::Identity;
+use super::write::Identity;
 use super::{encode, status};
+use crate::metrics::Method;
 use crate::token::Caller;
 
 /// How long a client may take to send `open`.
@@ -129,6 +131,7 @@ where
                 opened = self.open() => opened?,
             };
             self.live = Some(opened);
+            self.shared.metrics().stream_opened();
         }
         loop {
             if let Some((why, until)) = &self.end {
@@ -159,7 +162,7 @@ where
                 request = self.requests.next(), if takes_posts => match request {
                     None => self.half_closed = true,
                     Some(Ok(TimelineRequest { request: Some(Asked::Post(post)) })) => {
-                        let answer = answer(sns, &self.caller, post);
+                        let answer = answer(&self.shared, sns, &self.caller, post);
                         self.answers.push_back(answer);
                     }
                     Some(Ok(_)) => self.end(protocol("after `open` only `post` may follow")),
@@ -280,7 +283,12 @@ fn heartbeat(seq: Seq) -> TimelineResponse {
 }
 
 /// Hands a post to the core at once; the future is its answer.
-fn answer(sns: &Sns, caller: &Caller, post: TimelinePost) -> BoxFuture<'static, TimelineResponse> {
+fn answer(
+    shared: &Shared,
+    sns: &Sns,
+    caller: &Caller,
+    post: TimelinePost,
+) -> BoxFuture<'static, TimelineResponse> {
     let TimelinePost {
         text,
         request_id,
@@ -288,11 +296,26 @@ fn answer(sns: &Sns, caller: &Caller, post: TimelinePost) -> BoxFuture<'static, 
     } = post;
     let pending = Identity::parse(&request_id, seen)
         .map(|identity| identity.write(sns).post(&caller.user, &text));
-    Box::pin(async move {
+    let (shared, began) = (shared.clone(), std::time::Instant::now());
+    // On its own: it is measured when it ends, not when a slow reader gets there.
+    let outcome = tokio::spawn(async move {
         let outcome = match pending {
             Ok(pending) => pending.await,
             Err(refused) => Err(refused),
         };
+        let refused = outcome.as_ref().err().map(sns_core::Error::reason);
+        let code = refused.map_or(Code::Ok, |reason| Code::from_i32(reason::code_of(reason)));
+        shared.note(Method::TimelinePost, code, began);
+        outcome
+    });
+    Box::pin(async move {
+        let outcome = outcome.await.unwrap_or_else(|panicked| {
+            tracing::error!(%panicked, "a post panicked: report this");
+            Err(sns_core::Error::new(
+                ErrorReason::OutcomeUnknown,
+                "the outcome of this post was lost",
+            ))
+        });
         let response = match outcome {
             Ok(post) => Told::Posted(TimelinePosted {
                 request_id,

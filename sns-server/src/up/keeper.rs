@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::pair::machine::{Action, Condition, Event, Machine, Report, Rules};
+use crate::telemetry::escaped;
 
 /// Something that can be looked at, started and killed. Numbers of processes are the keeper's own
 /// here: a pair counts its generations.
@@ -70,8 +71,8 @@ impl<K: Kept> Keeper<K> {
         let actions = self.machine.step(now, rand::random(), event);
         let after = self.machine.condition();
         if before != after && matches!(after, Condition::Restarting | Condition::Failed) {
-            let why = self.machine.reason();
-            tracing::warn!(what = %self.kept.title(), ?why, "died; it is started again");
+            let why = escaped(self.machine.reason());
+            tracing::warn!(what = %self.kept.title(), why, "died; it is started again");
         }
         for action in actions {
             match action {

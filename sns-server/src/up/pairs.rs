@@ -13,7 +13,7 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use super::keeper::Kept;
-use crate::config::DataConfig;
+use crate::config::{DataConfig, PageFlags};
 use crate::failure::Result;
 use crate::pair::driver::partner::{NotStarted, Partner, Seen};
 use crate::pair::heartbeat;
@@ -53,10 +53,16 @@ impl PairOfNodes {
     pub(super) const RULES: Rules = Rules::LAUNCHER;
 
     /// Call it inside a tokio runtime.
-    pub(super) fn new(name: &str, ip: IpAddr, data: &DataConfig, router: &Uri) -> Result<Self> {
+    pub(super) fn new(
+        name: &str,
+        ip: IpAddr,
+        data: &DataConfig,
+        router: &Uri,
+        page: PageFlags,
+    ) -> Result<Self> {
         let node = |role| {
             let routers = vec![router.clone()];
-            let node = Partner::node(role, name.to_owned(), ip, data.clone(), routers)?;
+            let node = Partner::node(role, name.to_owned(), ip, data.clone(), routers, page)?;
             Ok::<_, crate::failure::Failure>(Arc::new(node))
         };
         let (slave, master) = (node(ServerRole::Slave)?, node(ServerRole::Master)?);

@@ -55,6 +55,7 @@ impl RouterProcess {
         };
         let args = [
             "router",
+            "--json",
             "--listen",
             &super::flag(listen),
             "--policy",

@@ -48,30 +48,48 @@ pub fn master_args(data: &Path) -> Vec<String> {
 pub struct Server {
     child: Child,
     pub address: String,
+    /// Where its page is.
+    pub page: String,
 }
 
 impl Server {
     /// Starts one and waits until it serves.
     pub async fn start(data: &Path) -> Self {
+        Self::start_with(data, "warn", Stdio::inherit()).await
+    }
+
+    /// As [`Server::start`], with a filter of what it logs, and where to.
+    pub async fn start_with(data: &Path, trace: &str, log: Stdio) -> Self {
+        Self::start_with_flags(data, trace, log, &[]).await
+    }
+
+    /// As [`Server::start_with`], with more flags.
+    pub async fn start_with_flags(data: &Path, trace: &str, log: Stdio, flags: &[&str]) -> Self {
         let child = Command::new(PROGRAM)
             .args(master_args(data))
-            .env("SNS_TRACE", "warn")
+            .args(flags)
+            .env("SNS_TRACE", trace)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut server = Self {
             child,
             address: String::new(),
+            page: String::new(),
         };
         let pid = server.child.id();
         let file = data.join("nodes/a-master/node.json");
-        server.address = until("node.json names this process", async || {
+        let node = until("node.json names this process", async || {
             let text = std::fs::read_to_string(&file).ok()?;
             let json: serde_json::Value = serde_json::from_str(&text).ok()?;
-            (json["pid"] == pid).then(|| json["address"].as_str().unwrap().to_owned())
+            (json["pid"] == pid).then_some(json)
         })
         .await;
+        let field = |name: &str| node[name].as_str().unwrap().to_owned();
+        server.address = field("address");
+        server.page = field("http_address");
         let channel = server.channel().await;
         let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
         until("health says that it serves", async || {

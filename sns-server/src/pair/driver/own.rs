@@ -12,6 +12,7 @@ use crate::run_file::NodeFile;
 pub(super) struct Myself {
     pub(super) address: String,
     pub(super) peer_address: String,
+    pub(super) http_address: String,
     pub(super) restarts: u64,
     pub(super) dir: PathBuf,
     /// Whether it was asked to stop; held while the file is written, so that this never goes back.
@@ -33,6 +34,7 @@ impl Myself {
             process: Some(ProcessId::own().map_err(failed)?),
             address: self.address.clone(),
             peer_address: self.peer_address.clone(),
+            http_address: self.http_address.clone(),
             restarts: self.restarts,
             stopping: *asked,
             starting: false,

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use http::Uri;
 use sns_proto::v1::ServerRole;
 use tokio::process::Child;
 
-use crate::config::{DataConfig, NodeConfig, node_name};
+use crate::config::{DataConfig, NodeConfig, OFF, PageFlags, node_name};
 use crate::failure::{Failure, Result};
 use crate::pair::machine::{Exit, Last, Rules};
 use crate::pair::process::{self, Handle, ProcessId};
@@ -54,6 +54,7 @@ pub(crate) struct Partner {
     ip: IpAddr,
     data: DataConfig,
     routers: Vec<Uri>,
+    page: PageFlags,
     dir: PathBuf,
     program: PathBuf,
     /// As the last look found it, so that others need not wait for the disk.
@@ -71,7 +72,8 @@ impl Partner {
             path: data,
             ..node.data.clone()
         };
-        Self::node(role, node.pair.clone(), ip, data, node.routers.clone())
+        let (routers, page) = (node.routers.clone(), node.page.flags());
+        Self::node(role, node.pair.clone(), ip, data, routers, page)
     }
 
     /// Any node, as the launcher starts it.
@@ -81,6 +83,7 @@ impl Partner {
         ip: IpAddr,
         data: DataConfig,
         routers: Vec<Uri>,
+        page: PageFlags,
     ) -> Result<Self> {
         let dir = data.path.join("nodes").join(node_name(&pair, role));
         Ok(Self {
@@ -91,8 +94,14 @@ impl Partner {
             ip,
             data,
             routers,
+            page,
             program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
         })
+    }
+
+    /// Where its own things are.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Its file, if there is one, as it was found last.
@@ -167,22 +176,30 @@ impl Partner {
         let failed =
             |what: &str, why: &dyn std::fmt::Display| NotStarted::Failed(format!("{what}: {why}"));
         let file = self.read().unwrap_or_default();
-        let address = self.place(&file.address);
+        let address = place(&file.address, self.ip, &[]);
         let address = address.map_err(|e| failed("it has no address", &e))?;
-        let peer = self.place(&file.peer_address);
+        let peer = place(&file.peer_address, self.ip, &[address]);
         let peer = peer.map_err(|e| failed("it has no address", &e))?;
+        let http = match self.page.http {
+            Some(ip) => {
+                let place = place(&file.http_address, ip, &[address, peer]);
+                Some(place.map_err(|e| failed("its page has no address", &e))?)
+            }
+            None => None,
+        };
         let file = NodeFile {
             // Kept, so that a death before the new one writes its name is still a death.
             process: file.process,
             address: address.to_string(),
             peer_address: peer.to_string(),
+            http_address: http.map_or(String::new(), |http| http.to_string()),
             restarts,
             stopping: false,
             starting: true,
         };
         file.write(&self.dir).map_err(|e| failed("its file", &e))?;
         self.keep(Some(file));
-        let args = self.args(address, peer);
+        let args = self.args(address, peer, http);
         let child = process::spawn(&self.program, &args, &self.dir)
             .map_err(|e| failed(&format!("{}", self.program.display()), &e))?;
         // Not reaped yet, so the number is still its own, also if it has ended by now.
@@ -201,30 +218,28 @@ impl Partner {
         }
     }
 
-    /// Where it was, if that is free; else somewhere else: the routers tell.
-    fn place(&self, address: &str) -> Result<SocketAddr> {
-        if let Ok(address) = address.parse()
-            && ports::is_free(address)
-        {
-            return Ok(address);
-        }
-        let port = ports::draw(self.ip, 1)?[0];
-        Ok(SocketAddr::new(self.ip, port))
-    }
-
-    fn args(&self, address: SocketAddr, peer: SocketAddr) -> Vec<OsString> {
+    fn args(
+        &self,
+        address: SocketAddr,
+        peer: SocketAddr,
+        http: Option<SocketAddr>,
+    ) -> Vec<OsString> {
         let routers: Vec<String> = self
             .routers
             .iter()
             .map(|uri| uri.to_string().trim_end_matches('/').to_owned())
             .collect();
-        let mut args: Vec<OsString> = vec![self.role().into()];
+        // Its log is for programs, its last words too.
+        let mut args: Vec<OsString> = vec![self.role().into(), "--json".into()];
         let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
         flag("--name", self.pair.clone().into());
         flag("--data", self.data.path.clone().into());
         flag("--listen", address.to_string().into());
         flag("--peer-listen", peer.to_string().into());
         flag("--router", routers.join(",").into());
+        let http = http.map_or_else(|| OFF.to_owned(), |http| http.to_string());
+        flag("--http", http.into());
+        flag("--slow-call-ms", self.page.slow_call_ms.to_string().into());
         flag(
             "--segment-bytes",
             self.data.segment_bytes.to_string().into(),
@@ -266,6 +281,21 @@ impl Partner {
             None => format!("process {pid} ended with exit code {code}"),
         }
     }
+}
+
+/// Where it was, if that is free and not one of those `taken`; else somewhere else: the routers tell.
+fn place(address: &str, ip: IpAddr, taken: &[SocketAddr]) -> Result<SocketAddr> {
+    if let Ok(address) = address.parse()
+        && !taken.contains(&address)
+        && ports::is_free(address)
+    {
+        return Ok(address);
+    }
+    let drawn = ports::draw(ip, 1 + taken.len())?.into_iter();
+    let mut drawn = drawn.map(|port| SocketAddr::new(ip, port));
+    // One more than are taken: there is always one left.
+    let free = drawn.find(|address| !taken.contains(address));
+    free.ok_or_else(|| Failure::unavailable(format!("{ip} has no free port")))
 }
 
 /// Who ran last, as its file has it.

@@ -76,7 +76,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{DataConfig, LogPlace};
+    use crate::config::{DataConfig, LogPlace, PageConfig};
     use crate::pair::machine::{Event, Exit, Last, Report, Rules, TICK};
 
     fn node() -> NodeConfig {
@@ -92,6 +92,10 @@ mod tests {
             listen: "127.0.0.1:1".parse().unwrap(),
             peer_listen: "127.0.0.1:2".parse().unwrap(),
             routers: Vec::new(),
+            page: PageConfig {
+                http: None,
+                slow_call_ms: 250,
+            },
         }
     }
 

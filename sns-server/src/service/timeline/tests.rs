@@ -2,6 +2,9 @@
 //! tested over the wire.
 
 use super::*;
+use std::sync::Arc;
+
+use crate::metrics::Metrics;
 use crate::token::TokenKey;
 use sns_core::Username;
 use tokio::sync::watch;
@@ -22,7 +25,9 @@ impl Scene {
         let user = sns.user("alice").unwrap();
         let shutdown = CancellationToken::new();
         let (open, opened) = watch::channel(Some(sns.clone()));
-        let shared = Shared::new(opened, TokenKey::new([1; 32], "d"), shutdown.clone());
+        let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
+        let key = TokenKey::new([1; 32], "d");
+        let shared = Shared::new(opened, key, shutdown.clone(), metrics);
         Self {
             sns,
             user,
