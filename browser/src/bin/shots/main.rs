@@ -65,7 +65,7 @@ impl Album {
 }
 
 /// As much of a long page as a picture shows.
-const TALL: u32 = 1_600;
+const TALL: u32 = 1_260;
 
 #[tokio::main]
 async fn main() {
