@@ -1,7 +1,7 @@
 //! The web side of a node: pages for people, JSON for programs, metrics and probes for operators.
 //!
-//! [`api`] and [`events`] hand every call to the same [`SnsApi`] that gRPC calls go to: there is one
-//! code path, and here only the other clothes. [`guard`] lets browsers in from our own pages alone.
+//! `api` and `events` hand every call to the same [`SnsApi`] that gRPC calls go to: there is one
+//! code path, and here only the other clothes. `guard` lets browsers in from our own pages alone.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -203,7 +203,7 @@ impl Site {
     }
 }
 
-/// Serves `site` on `listener` until `stop`, then at most [`DRAIN`] more for what is open.
+/// Serves `site` on `listener` until `stop`, then at most [`serve::DRAIN`] more for what is open.
 ///
 /// # Errors
 /// None yet.
