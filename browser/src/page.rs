@@ -78,6 +78,16 @@ impl Page {
         value.unwrap_or_else(|e| panic!("{e}: {script}"))
     }
 
+    /// The value of an expression, of which nothing stays in the page. What [`Page::js`] gives stays there
+    /// as a string: chromedriver's way.
+    pub async fn value(&self, expression: &str) -> Value {
+        let params = json!({ "expression": expression, "returnByValue": true });
+        let mut answer = self.cdp("Runtime.evaluate", params).await;
+        let failed = answer.get("exceptionDetails");
+        assert!(failed.is_none(), "{failed:?}: {expression}");
+        answer["result"]["value"].take()
+    }
+
     /// Asks until the value is neither null nor false, and gives it.
     pub async fn until(&self, what: &str, script: &str) -> Value {
         until(what, async || {

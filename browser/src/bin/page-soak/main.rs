@@ -189,7 +189,7 @@ async fn kill_one(cluster: &Cluster) {
 
 /// What came into the feed since the last time.
 async fn fetch(feed: &Page) -> Vec<String> {
-    serde_json::from_value(feed.js("return window.came.splice(0)").await).expect("ids")
+    serde_json::from_value(feed.value("window.came.splice(0)").await).expect("ids")
 }
 
 /// Whether each post of the home timeline came to the page exactly once; how many.

@@ -12,7 +12,7 @@ const NODES_AN_HOUR: f64 = 600.0;
 const LISTENERS_AN_HOUR: f64 = 100.0;
 /// The same over a short time, which says little about an hour.
 const HEAP_FLOOR: f64 = 0.75 * MIB;
-const NODES_FLOOR: f64 = 400.0;
+const NODES_FLOOR: f64 = 1_000.0;
 const LISTENERS_FLOOR: f64 = 60.0;
 const MIB: f64 = 1_048_576.0;
 /// Until the windows of the pages are full: 400 posts, and ten minutes of samples.
