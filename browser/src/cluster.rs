@@ -210,17 +210,25 @@ pub fn beside(name: &str) -> PathBuf {
     dir.join(name)
 }
 
-/// By the file in which cargo says what a program is made of.
+/// Whether it is younger than all that it is made of in this workspace.
 fn is_fresh(program: &Path) -> bool {
-    let changed = |path: &Path| -> Option<SystemTime> { path.metadata().ok()?.modified().ok() };
     let Some(built) = changed(program) else {
         return false;
     };
-    let parts = std::fs::read_to_string(program.with_extension("d")).unwrap_or_default();
-    let mut parts = parts.split_whitespace().skip(1);
-    // None at all is no list.
-    parts.next().is_some()
-        && parts.all(|part| changed(Path::new(part)).is_some_and(|it| it <= built))
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let parts = ["sns-server/src", "sns-server/web", "sns-core/src", "proto"];
+    !parts.iter().any(|part| is_newer(&root.join(part), built))
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// Whether `path`, or anything below it, was changed after `built`.
+fn is_newer(path: &Path, built: SystemTime) -> bool {
+    let below = std::fs::read_dir(path).into_iter().flatten().flatten();
+    changed(path).is_none_or(|at| at > built)
+        || below.into_iter().any(|it| is_newer(&it.path(), built))
 }
 
 /// Processes that the files of `data` name and that are alive.
