@@ -6,6 +6,7 @@ use prost::Message as _;
 use sns_proto::log::v1 as wire;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::account::PasswordHash;
 use crate::error::{Error, Reason, Result};
 use crate::limits::{ENTRY_BYTES, ENTRY_COMMANDS};
 use crate::post::Text;
@@ -14,7 +15,7 @@ use crate::user::Username;
 
 /// The version of the rules of `apply` in this program. An entry that needs a higher one halts the
 /// applier.
-pub(crate) const APPLY_VERSION: u32 = 1;
+pub(crate) const APPLY_VERSION: u32 = 2;
 
 /// Names one intent of one user, so that a retry of it has one effect.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,12 +84,36 @@ pub(crate) enum Intent {
     CreatePost { user: Username, text: Text },
     /// Deletes a post of `user`.
     DeletePost { user: Username, id: Seq },
+    /// The name belongs to who knows this password, from now on; of a user who is there without a
+    /// password only with `claim`.
+    CreateAccount {
+        user: Username,
+        password: PasswordHash,
+        claim: bool,
+    },
+    /// Another password; earlier tokens are void.
+    SetPassword {
+        user: Username,
+        password: PasswordHash,
+    },
+    /// Earlier tokens are void.
+    RevokeTokens { user: Username },
     /// The digest of every view at the end of the entry `index`.
     Checkpoint {
         index: u64,
         digest: u128,
         digest_version: u32,
     },
+}
+
+impl Intent {
+    /// The version of the rules of `apply` that it came with.
+    fn version(&self) -> u32 {
+        match self {
+            Self::CreateAccount { .. } | Self::SetPassword { .. } | Self::RevokeTokens { .. } => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// One user's intent, as the log holds it.
@@ -112,6 +137,9 @@ impl Command {
     pub(crate) fn encoded_bound(&self) -> usize {
         let text = match &self.intent {
             Intent::CreatePost { text, .. } => text.as_str().len(),
+            Intent::CreateAccount { password, .. } | Intent::SetPassword { password, .. } => {
+                password.as_str().len()
+            }
             _ => 0,
         };
         // Request id 18, seen 11, two names 68, tags and lengths under 30.
@@ -142,7 +170,7 @@ impl Entry {
             "an entry has its bounds"
         );
         let bytes = wire::Entry {
-            min_version: APPLY_VERSION,
+            min_version: self.min_version(),
             writer: self.writer.clone(),
             batch: self.batch.to_vec(),
             clock_ms: self.clock_ms,
@@ -155,6 +183,13 @@ impl Entry {
         .encode_to_vec();
         assert!(bytes.len() <= ENTRY_BYTES, "an entry has its bounds");
         bytes
+    }
+
+    /// The lowest version that may apply it: one that knows no accounts goes on with a log that has
+    /// none.
+    fn min_version(&self) -> u32 {
+        let version = |command: &Command| command.intent.version();
+        self.commands.iter().map(version).max().unwrap_or(1)
     }
 
     /// Reads the entry at `index` back.
@@ -219,6 +254,22 @@ fn wire_command(request_id: Option<RequestId>, seen: Seq, intent: &Intent) -> wi
             user: user.to_string(),
             id: id.as_u64(),
         }),
+        Intent::CreateAccount {
+            user,
+            password,
+            claim,
+        } => Kind::CreateAccount(wire::CreateAccount {
+            user: user.to_string(),
+            password_hash: password.as_str().to_owned(),
+            claim: *claim,
+        }),
+        Intent::SetPassword { user, password } => Kind::SetPassword(wire::SetPassword {
+            user: user.to_string(),
+            password_hash: password.as_str().to_owned(),
+        }),
+        Intent::RevokeTokens { user } => Kind::RevokeTokens(wire::RevokeTokens {
+            user: user.to_string(),
+        }),
         Intent::Checkpoint {
             index,
             digest,
@@ -241,6 +292,10 @@ fn command_of(index: u64, command: wire::Command) -> Result<Command> {
     let name = |name: &str| {
         Username::parse(name).map_err(|e| damaged(index, "holds a bad username").with_source(e))
     };
+    let password = |hash: &str| {
+        PasswordHash::new(hash)
+            .map_err(|e| damaged(index, "holds a bad password hash").with_source(e))
+    };
     let intent = match command.kind {
         None => return Err(damaged(index, "holds a command written by a newer version")),
         Some(Kind::CreateUser(c)) => Intent::CreateUser {
@@ -262,6 +317,18 @@ fn command_of(index: u64, command: wire::Command) -> Result<Command> {
         Some(Kind::DeletePost(c)) => Intent::DeletePost {
             user: name(&c.user)?,
             id: Seq::from_u64(c.id),
+        },
+        Some(Kind::CreateAccount(c)) => Intent::CreateAccount {
+            user: name(&c.user)?,
+            password: password(&c.password_hash)?,
+            claim: c.claim,
+        },
+        Some(Kind::SetPassword(c)) => Intent::SetPassword {
+            user: name(&c.user)?,
+            password: password(&c.password_hash)?,
+        },
+        Some(Kind::RevokeTokens(c)) => Intent::RevokeTokens {
+            user: name(&c.user)?,
         },
         Some(Kind::Checkpoint(c)) => Intent::Checkpoint {
             index: c.index,
@@ -306,6 +373,18 @@ mod tests {
                 user,
                 id: Seq::from_u64(id)
             }),
+            (name(), "[!-~]{1,256}", any::<bool>()).prop_map(|(user, hash, claim)| {
+                Intent::CreateAccount {
+                    user,
+                    password: PasswordHash::new(&hash).unwrap(),
+                    claim,
+                }
+            }),
+            (name(), "[!-~]{1,256}").prop_map(|(user, hash)| Intent::SetPassword {
+                user,
+                password: PasswordHash::new(&hash).unwrap(),
+            }),
+            name().prop_map(|user| Intent::RevokeTokens { user }),
             (any::<u64>(), any::<u128>()).prop_map(|(index, digest)| Intent::Checkpoint {
                 index,
                 digest,
@@ -362,6 +441,28 @@ mod tests {
             ..entry
         };
         assert!(Entry::decode(9, &newer.encode_to_vec()).is_err());
+    }
+
+    #[test]
+    fn only_accounts_need_the_newer_version() {
+        let user = Username::parse("a").unwrap();
+        let entry = |intents: Vec<Intent>| {
+            let command = |intent| Command {
+                request_id: None,
+                seen: Seq::ZERO,
+                intent,
+            };
+            let entry = Entry {
+                writer: "n".into(),
+                batch: [0; 16],
+                clock_ms: 0,
+                commands: intents.into_iter().map(command).collect(),
+            };
+            wire::Entry::decode(&*entry.encode()).unwrap().min_version
+        };
+        let (make, revoke) = (Intent::CreateUser { user }, Intent::RevokeTokens { user });
+        assert_eq!(entry(vec![make.clone()]), 1);
+        assert_eq!(entry(vec![make, revoke]), 2);
     }
 
     #[test]

@@ -23,6 +23,7 @@
 //! The log lies in that directory, for all programs of one machine. With the feature `nats` it may
 //! lie on a cluster of NATS JetStream instead, for several machines: `SnsBuilder::jetstream`.
 
+mod account;
 mod builder;
 mod clock;
 mod command;
@@ -47,6 +48,7 @@ mod user;
 mod view;
 mod write;
 
+pub use account::{Account, PasswordHash};
 pub use builder::SnsBuilder;
 pub use clock::Clock;
 pub use command::RequestId;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::account::Account;
 use crate::builder::SnsBuilder;
 use crate::data_dir::DataDir;
 use crate::error::Result;
@@ -16,7 +17,7 @@ use crate::seq::Seq;
 use crate::snapshots::SnapshotStore;
 use crate::subscription::{Subscribe, Subscription};
 use crate::user::Username;
-use crate::view::pages::UserList;
+use crate::view::pages::{self, UserList};
 use crate::write::{UserMade, Write};
 
 /// A social feed in this process: one replica of the log, and all that is read and written.
@@ -305,6 +306,35 @@ impl Sns {
     /// ```
     pub fn delete(&self, author: &Username, id: Seq) -> Pending<Seq> {
         self.write().delete(author, id)
+    }
+
+    /// What is known of a name: whether there is such a user, the hash of the password, which tokens
+    /// count. May read from the disk.
+    ///
+    /// # Errors
+    /// `Unavailable`: the view is being rebuilt.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let sns = sns_core::Sns::in_memory()?;
+    /// let (bob, hash) = (sns_core::Username::parse("bob")?, sns_core::PasswordHash::new("$x$y")?);
+    /// assert!(sns.write().create_account(&bob, &hash, false).wait()?.created);
+    /// assert!(!sns.write().create_account(&bob, &hash, true).wait()?.created);
+    /// assert_eq!(sns.account(&bob)?.password, Some(hash));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn account(&self, user: &Username) -> Result<Account> {
+        self.replica().read(|memory| pages::account(memory, user))
+    }
+
+    /// As [`Sns::account`], without waiting for the disk; `None` = it would have to.
+    ///
+    /// # Errors
+    /// As [`Sns::account`].
+    pub fn account_now(&self, user: &Username) -> Result<Option<Account>> {
+        self.replica()
+            .read_now(Seq::ZERO, |memory| pages::account(memory, user))
     }
 
     /// The home timeline of `reader`: posts of those the reader follows now, and the reader's own,

@@ -1,5 +1,6 @@
 //! Writes: one builder for the request id and `seen`, then the verbs.
 
+use crate::account::PasswordHash;
 use crate::command::{Command, Intent, RequestId};
 use crate::error::{Error, Reason, Result};
 use crate::pending::Pending;
@@ -180,6 +181,54 @@ impl Write {
                 other => Err(unexpected(other)),
             }
         })
+    }
+
+    /// Gives the name `user` to whoever knows the password: makes the user, or, with `claim`, takes
+    /// one who is there without a password. `created` is false when the name belongs to somebody, or
+    /// is there and not to be claimed; nothing has changed then.
+    ///
+    /// # Errors
+    /// `Exhausted`, `Unavailable`, `Unknown`.
+    pub fn create_account(
+        mut self,
+        user: &Username,
+        password: &PasswordHash,
+        claim: bool,
+    ) -> Pending<UserMade> {
+        self.request_id = None;
+        let intent = Intent::CreateAccount {
+            user: *user,
+            password: password.clone(),
+            claim,
+        };
+        self.submit(intent, |applied| match applied.outcome {
+            Outcome::User { created } => Ok(UserMade {
+                created,
+                seq: applied.seq,
+            }),
+            other => Err(unexpected(other)),
+        })
+    }
+
+    /// Another password; tokens issued until now are void.
+    ///
+    /// # Errors
+    /// `NotFound`: no such user. `Exhausted`, `Unavailable`, `Unknown`.
+    pub fn set_password(mut self, user: &Username, password: &PasswordHash) -> Pending<Seq> {
+        self.request_id = None;
+        self.seq_of(Intent::SetPassword {
+            user: *user,
+            password: password.clone(),
+        })
+    }
+
+    /// Tokens issued until now are void, on every replica that has applied it.
+    ///
+    /// # Errors
+    /// `NotFound`: no such user. `Exhausted`, `Unavailable`, `Unknown`.
+    pub fn revoke_tokens(mut self, user: &Username) -> Pending<Seq> {
+        self.request_id = None;
+        self.seq_of(Intent::RevokeTokens { user: *user })
     }
 
     fn seq_of(self, intent: Intent) -> Pending<Seq> {

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::keys::account::{self, AccountRecord};
 use super::keys::deletion::{self, Deletion, Deletions};
 use super::keys::list::{Edge, Named};
 use super::keys::post::BlockPost;
@@ -15,6 +16,7 @@ use super::keys::{Key, Stored, UserNo, Value};
 use super::memory::{Memory, Miss};
 use super::seams::lacks;
 use super::{Error, Store, digest, lists, posts};
+use crate::account::PasswordHash;
 use crate::command::{Command, Intent};
 use crate::error::Reason;
 use crate::limits;
@@ -158,6 +160,18 @@ impl Apply<'_> {
                 self.create_user(*user);
                 Ok(Outcome::User { created: true })
             }
+            (
+                Intent::CreateAccount {
+                    user,
+                    password,
+                    claim,
+                },
+                no,
+            ) => Ok(self.create_account(*user, no, password, *claim)?),
+            (Intent::SetPassword { password, .. }, Some(no)) => {
+                Ok(self.revoke(no, Some(password))?)
+            }
+            (Intent::RevokeTokens { .. }, Some(no)) => Ok(self.revoke(no, None)?),
             (Intent::Follow { user, followee }, Some(no)) => {
                 self.follow(seq, *user, no, followee)?
             }
@@ -170,7 +184,65 @@ impl Apply<'_> {
         Ok(outcome.unwrap_or_else(Outcome::refused))
     }
 
-    fn create_user(&mut self, name: Username) {
+    /// Gives the name to whoever knows the password, unless it belongs to somebody.
+    fn create_account(
+        &mut self,
+        user: Username,
+        no: Option<UserNo>,
+        password: &PasswordHash,
+        claim: bool,
+    ) -> Result<Outcome, Error> {
+        let created = match no {
+            None => {
+                let no = self.create_user(user);
+                let account = AccountRecord {
+                    password: password.as_str().into(),
+                    revoked_ms: 0,
+                };
+                self.put_account(no, None, account);
+                true
+            }
+            Some(no) => {
+                let free = self.account(no)?.is_none_or(|old| old.password.is_empty());
+                if claim && free {
+                    self.revoke(no, Some(password))?;
+                }
+                claim && free
+            }
+        };
+        Ok(Outcome::User { created })
+    }
+
+    /// Makes all tokens void that were issued so far; sets the password, if one is given.
+    fn revoke(&mut self, no: UserNo, password: Option<&PasswordHash>) -> Result<Outcome, Error> {
+        let old = self.account(no)?;
+        let mut account = old.clone().unwrap_or_default();
+        account.revoked_ms = self.memory.meta.log_time_ms;
+        if let Some(password) = password {
+            account.password = password.as_str().into();
+        }
+        self.put_account(no, old.as_ref(), account);
+        Ok(Outcome::Done)
+    }
+
+    fn account(&mut self, no: UserNo) -> Result<Option<AccountRecord>, Error> {
+        self.read(|m| {
+            Ok(m.get::<AccountRecord>(account::key(no))?
+                .map(|a| AccountRecord::clone(a)))
+        })
+    }
+
+    fn put_account(&mut self, no: UserNo, old: Option<&AccountRecord>, new: AccountRecord) {
+        let gone = old.map_or(0, |old| digest::account(no, old));
+        let meta = &mut self.memory.meta;
+        meta.digest = meta
+            .digest
+            .wrapping_sub(gone)
+            .wrapping_add(digest::account(no, &new));
+        self.memory.put(account::key(no), new);
+    }
+
+    fn create_user(&mut self, name: Username) -> UserNo {
         let meta = &mut self.memory.meta;
         meta.users = meta.users.checked_add(1).expect("fewer than 2^32 users");
         let (no, users, created_at_ms) = (UserNo(meta.users), meta.users, meta.log_time_ms);
@@ -187,6 +259,7 @@ impl Apply<'_> {
         self.memory.name(name, no);
         let listed = Named { no, name };
         lists::insert(self.memory, lists::ALL, &name, listed, users.into());
+        no
     }
 
     fn follow(
@@ -443,6 +516,9 @@ impl Intent {
     pub(crate) fn user(&self) -> Option<&Username> {
         match self {
             Self::CreateUser { user }
+            | Self::CreateAccount { user, .. }
+            | Self::SetPassword { user, .. }
+            | Self::RevokeTokens { user }
             | Self::Follow { user, .. }
             | Self::Unfollow { user, .. }
             | Self::CreatePost { user, .. }

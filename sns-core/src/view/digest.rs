@@ -1,11 +1,12 @@
 //! The digest of a view: a sum of the hashes of all its facts, so that it can be kept up to date
 //! with every change and checked in any order.
 //!
-//! Facts are users, follows, posts and remembered requests. The sum wraps; a fact that goes is
+//! Facts are users, accounts, follows, posts and remembered requests. The sum wraps; a fact that goes is
 //! subtracted. Equal logic on the same log gives the same digest on every replica.
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use super::keys::account::AccountRecord;
 use super::keys::meta::Meta;
 use super::keys::post::BlockPost;
 use super::keys::request::Request;
@@ -42,6 +43,11 @@ pub(crate) fn request(request: &Request) -> u128 {
     let user = u64::from(request.user.0);
     let numbers = [user, request.content, request.seq.as_u64(), kind, detail];
     hash(4, &numbers, request.id.as_bytes())
+}
+
+pub(crate) fn account(user: UserNo, account: &AccountRecord) -> u128 {
+    let numbers = [u64::from(user.0), account.revoked_ms];
+    hash(5, &numbers, account.password.as_bytes())
 }
 
 /// The numbers make the seed of the hash over the bytes: no buffer, whatever the length of a text.
@@ -82,7 +88,7 @@ impl Tally {
 /// Sums over stored values, for the scrub: the digest, and what must mirror it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// Users, posts and requests.
+    /// Users, accounts, posts and requests.
     others: u128,
     /// Follows as followers keep them, and as the followed keep them: the same sum.
     follows: u128,
@@ -124,6 +130,10 @@ impl Facts {
 
     pub(crate) fn request(&mut self, of: &Request) {
         self.others = self.others.wrapping_add(request(of));
+    }
+
+    pub(crate) fn account(&mut self, user: UserNo, of: &AccountRecord) {
+        self.others = self.others.wrapping_add(account(user, of));
     }
 
     pub(crate) fn deletions(&mut self, count: usize) {

@@ -7,6 +7,7 @@
 //!
 //! Every key is ten bytes wide, so that its order in sled is the order of its numbers.
 
+pub(crate) mod account;
 pub(crate) mod deletion;
 pub(crate) mod list;
 pub(crate) mod meta;
@@ -57,6 +58,7 @@ pub(crate) enum Family {
     Author = 7,
     Names = 8,
     NameChunk = 9,
+    Account = 10,
 }
 
 /// In one word, where the derived one takes four: the map of all values is asked a dozen times a
@@ -94,6 +96,7 @@ impl Key {
             7 => Family::Author,
             8 => Family::Names,
             9 => Family::NameChunk,
+            10 => Family::Account,
             _ => return None,
         };
         Some(Self {
@@ -190,6 +193,7 @@ values! {
     Author => post::Author,
     Names => list::Names,
     NameChunk => list::NameChunk,
+    Account => account::AccountRecord,
 }
 
 /// The three conversions that are the same for every family.
@@ -218,7 +222,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn keys() -> impl Strategy<Value = Key> {
-        (1_u8..=9, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
+        (1_u8..=10, any::<u8>(), any::<u32>(), any::<u32>()).prop_map(|(family, side, a, b)| {
             let mut bytes = [0; KEY_BYTES];
             bytes[0] = family;
             bytes[1] = side;

@@ -7,6 +7,7 @@ use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::hint::black_box;
 
+use super::keys::account::{self, AccountRecord};
 use super::keys::deletion::{self, Deletions};
 use super::keys::post::{self, Author};
 use super::keys::user::{self, UserRecord};
@@ -14,6 +15,7 @@ use super::keys::{Key, UserNo};
 use super::memory::{Memory, Miss};
 use super::posts::{self, Spot};
 use super::{ReadError, lists};
+use crate::account::{Account, PasswordHash};
 use crate::error::{Error, Reason};
 use crate::post::{Post, User};
 use crate::seq::Seq;
@@ -68,6 +70,22 @@ pub(crate) fn user_no(memory: &Memory, name: &Username) -> Result<UserNo, ReadEr
 /// Whether there is such a user.
 pub(crate) fn has_user(memory: &Memory, name: &Username) -> Result<bool, ReadError> {
     Ok(lists::user(memory, name)?.is_some())
+}
+
+/// What is known of a name.
+pub(crate) fn account(memory: &Memory, name: &Username) -> Result<Account, ReadError> {
+    let Some(no) = lists::user(memory, name)? else {
+        return Ok(Account::default());
+    };
+    let record = memory.get::<AccountRecord>(account::key(no))?;
+    let password = record.filter(|record| !record.password.is_empty());
+    Ok(Account {
+        exists: true,
+        password: password
+            .map(|record| PasswordHash::new(&record.password))
+            .transpose()?,
+        revoked_ms: record.map_or(0, |record| record.revoked_ms),
+    })
 }
 
 fn no_user(name: &Username) -> Error {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::apply::Outcome;
 use super::memory::Memory;
 use super::*;
+use crate::account::PasswordHash;
 use crate::command::{Command, RequestId};
 use crate::post::Text;
 use crate::user::Username;
@@ -45,6 +47,10 @@ impl Draw {
     }
 }
 
+fn hash(number: u64) -> PasswordHash {
+    PasswordHash::new(&format!("$argon2id${number}")).unwrap()
+}
+
 /// A log of everything there is, refusals and retries too.
 fn random_log(draw: &mut Draw, entries: u64, most: u64) -> Vec<Entry> {
     let users = 170;
@@ -58,7 +64,7 @@ fn random_log(draw: &mut Draw, entries: u64, most: u64) -> Vec<Entry> {
                     let seq = Seq::new(index, u16::try_from(slot).unwrap());
                     let (a, b) = (draw.below(users), draw.below(users));
                     let user = name(a);
-                    let intent = match draw.below(20) {
+                    let intent = match draw.below(22) {
                         0..3 => Intent::CreateUser { user },
                         // Some are followed by nearly all.
                         3..8 => Intent::Follow {
@@ -80,6 +86,16 @@ fn random_log(draw: &mut Draw, entries: u64, most: u64) -> Vec<Entry> {
                                 text: Text::parse(&"x".repeat(1 + draw.place(900))).unwrap(),
                             }
                         }
+                        20 => Intent::CreateAccount {
+                            user,
+                            password: hash(b),
+                            claim: b % 2 == 0,
+                        },
+                        21 if b % 2 == 0 => Intent::SetPassword {
+                            user,
+                            password: hash(b),
+                        },
+                        21 => Intent::RevokeTokens { user },
                         _ if posts.is_empty() => Intent::CreateUser { user },
                         _ => {
                             let at = draw.place(posts.len());
@@ -486,4 +502,65 @@ fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
         view.apply(index, 1, &entry).unwrap();
     }
     assert!(gave_way.recv().unwrap());
+}
+
+#[test]
+fn a_name_belongs_to_whoever_made_it_and_a_claim_takes_only_what_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let view = View::open(dir.path(), LOG, &options()).unwrap();
+    let (alice, bob) = (name(1), name(2));
+    let mut index = 0;
+    let mut apply = |clock_ms, intent| {
+        index += 1;
+        let entry = Entry {
+            writer: String::new(),
+            batch: [0; 16],
+            clock_ms,
+            commands: vec![Command {
+                request_id: None,
+                seen: Seq::ZERO,
+                intent,
+            }],
+        };
+        view.apply(index, 1, &entry).unwrap().0[0].outcome
+    };
+    let account = |user, number, claim| Intent::CreateAccount {
+        user,
+        password: hash(number),
+        claim,
+    };
+    let of = |user| view.read(|m| pages::account(m, &user)).unwrap();
+    let made = |created| Outcome::User { created };
+
+    assert_eq!(apply(10, account(alice, 1, false)), made(true));
+    for claim in [false, true] {
+        assert_eq!(apply(11, account(alice, 2, claim)), made(false));
+    }
+    let known = of(alice).unwrap();
+    assert_eq!((known.password, known.revoked_ms), (Some(hash(1)), 0));
+
+    assert_eq!(apply(12, Intent::CreateUser { user: bob }), made(true));
+    assert_eq!(apply(13, account(bob, 3, false)), made(false));
+    assert_eq!(of(bob).unwrap().password, None);
+    assert_eq!(apply(14, account(bob, 4, true)), made(true));
+    let known = of(bob).unwrap();
+    assert_eq!((known.password, known.revoked_ms), (Some(hash(4)), 14));
+
+    // Log time never goes back, and so neither does what is void.
+    assert_eq!(
+        apply(9, Intent::RevokeTokens { user: alice }),
+        Outcome::Done
+    );
+    assert_eq!(of(alice).unwrap().revoked_ms, 14);
+    let change = Intent::SetPassword {
+        user: alice,
+        password: hash(5),
+    };
+    assert_eq!(apply(20, change), Outcome::Done);
+    let known = of(alice).unwrap();
+    assert_eq!((known.password, known.revoked_ms), (Some(hash(5)), 20));
+    let nobody = Intent::RevokeTokens { user: name(3) };
+    let refused = Outcome::refused(Reason::UserNotFound);
+    assert_eq!(apply(21, nobody), refused);
+    assert!(!of(name(3)).unwrap().exists);
 }

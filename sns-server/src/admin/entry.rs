@@ -9,6 +9,9 @@ use sns_proto::log::v1::{Command, Entry};
 
 use crate::hex;
 
+/// In the place of what a dump does not show.
+const HIDDEN: &str = "(hidden)";
+
 /// One object: `index`, `crc`, `bytes`, `writer`, `clock_ms`, `batch`, `min_version`, `commands`.
 /// Bytes that are no entry give an object with `error` instead: a dump is for damaged logs, too.
 pub(super) fn to_json(record: &Record) -> Value {
@@ -47,6 +50,16 @@ fn command(index: u64, slot: usize, command: &Command) -> Value {
         Some(Kind::Unfollow(c)) => ("unfollow", json!({"user": c.user, "followee": c.followee})),
         Some(Kind::CreatePost(c)) => ("create_post", json!({"user": c.user, "text": c.text})),
         Some(Kind::DeletePost(c)) => ("delete_post", json!({"user": c.user, "id": c.id})),
+        // The hash of a password is nobody's business, not even that of who may read the log.
+        Some(Kind::CreateAccount(c)) => (
+            "create_account",
+            json!({"user": c.user, "password_hash": HIDDEN, "claim": c.claim}),
+        ),
+        Some(Kind::SetPassword(c)) => (
+            "set_password",
+            json!({"user": c.user, "password_hash": HIDDEN}),
+        ),
+        Some(Kind::RevokeTokens(c)) => ("revoke_tokens", json!({"user": c.user})),
         Some(Kind::Checkpoint(c)) => (
             "checkpoint",
             json!({
