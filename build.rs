@@ -8,6 +8,7 @@ use prost::Message as _;
 const FILES: &[&str] = &[
     "proto/sns/v1/sns.proto",
     "proto/sns/v1/router.proto",
+    "proto/sns/auth/v1/auth.proto",
     "proto/sns/pair/v1/pair.proto",
     "proto/sns/log/v1/entry.proto",
 ];

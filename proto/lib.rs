@@ -28,6 +28,20 @@ pub mod log {
     }
 }
 
+/// Accounts (`sns.auth.v1`).
+pub mod auth {
+    /// Version 1.
+    #[allow(
+        missing_docs,
+        missing_debug_implementations,
+        unused_qualifications,
+        clippy::pedantic
+    )]
+    pub mod v1 {
+        include!(concat!(env!("OUT_DIR"), "/sns.auth.v1.rs"));
+    }
+}
+
 /// The heartbeat of a pair (`sns.pair.v1`).
 pub mod pair {
     /// Version 1.

@@ -13,7 +13,8 @@ use crate::output::Failure;
 #[derive(Debug, Parser)]
 #[command(name = "sns", version, disable_help_subcommand = true)]
 pub(crate) struct Args {
-    /// Who you are: 1 to 32 of a-z, 0-9 and _; made the first time.
+    /// Who you are: 1 to 32 of a-z, 0-9 and _ [default: who logged in last, see `auth`]. Where names
+    /// have no passwords, one is made the first time.
     #[arg(short, long, global = true, env = "SNS_USER", value_name = "NAME")]
     pub(crate) user: Option<String>,
 
@@ -85,10 +86,65 @@ pub(crate) enum Raw {
         #[arg(long, conflicts_with = "before")]
         watch: bool,
     },
+    /// Logs in and out, and says who you are.
+    #[command(subcommand)]
+    Auth(RawAuth),
     /// Shows the servers, live: who serves, how far each is, what changes. Needs no user.
     Top(RawTop),
     /// Measures a running service: sends requests at a fixed rate and tells how long they took.
     Bench(Box<RawBench>),
+}
+
+/// What about the login. Passwords and tokens are asked for on the terminal, or come as lines on
+/// stdin; never as a flag, which every process of the machine can read.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RawAuth {
+    /// Logs in and keeps the token, in `$XDG_CONFIG_HOME/sns/credentials.json` (else
+    /// `~/.config/sns/credentials.json`).
+    Login {
+        /// Makes the name: it is yours from then on.
+        #[arg(long)]
+        new: bool,
+        /// Asks for an invitation first; with --new.
+        #[arg(long, requires = "new")]
+        invited: bool,
+        /// Takes a token that the operator made, in the place of a password.
+        #[arg(long, conflicts_with_all = ["new", "scope", "hours"])]
+        token: bool,
+        /// Reads what it would ask for from stdin, a line each.
+        #[arg(long)]
+        password_stdin: bool,
+        /// What the token shall be good for: read, post [default: both]
+        #[arg(
+            long,
+            value_name = "SCOPE",
+            value_delimiter = ',',
+            conflicts_with = "new"
+        )]
+        scope: Vec<String>,
+        /// For how many hours [default: as long as the server gives]
+        #[arg(long, value_name = "N", conflicts_with = "new")]
+        hours: Option<String>,
+    },
+    /// Forgets the token.
+    Logout {
+        /// Makes every token of yours void, wherever it is.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Says who you are, and until when.
+    Whoami,
+    /// Makes another login of yours the one that counts without -u.
+    Switch {
+        /// Whose.
+        user_name: String,
+    },
+    /// Changes the password; all other logins become void.
+    Passwd {
+        /// Reads the old and the new password from stdin, a line each.
+        #[arg(long)]
+        password_stdin: bool,
+    },
 }
 
 /// How to look. On a terminal the screen is kept up to date until q, Esc or Ctrl-C; elsewhere each

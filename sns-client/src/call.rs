@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use sns_proto::auth::v1 as auth;
+use sns_proto::auth::v1::auth_service_client::AuthServiceClient;
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use tonic::metadata::AsciiMetadataValue;
@@ -50,12 +52,15 @@ fn request<T>(message: T, token: Option<AsciiMetadataValue>, limit: Duration) ->
 
 macro_rules! call {
     ($request:ident => $answer:ident, $method:ident, $seq:expr, { $($items:tt)* }) => {
-        impl Call for v1::$request {
-            type Answer = v1::$answer;
+        call!(SnsServiceClient, v1, $request => $answer, $method, $seq, { $($items)* });
+    };
+    ($client:ident, $v1:ident, $request:ident => $answer:ident, $method:ident, $seq:expr, { $($items:tt)* }) => {
+        impl Call for $v1::$request {
+            type Answer = $v1::$answer;
             $($items)*
 
             fn seq(answer: &Self::Answer) -> u64 {
-                let seq: fn(&v1::$answer) -> u64 = $seq;
+                let seq: fn(&$v1::$answer) -> u64 = $seq;
                 seq(answer)
             }
 
@@ -66,7 +71,7 @@ macro_rules! call {
                 limit: Duration,
             ) -> Boxed<Result<Self::Answer, tonic::Status>> {
                 Box::pin(async move {
-                    let mut client = SnsServiceClient::new(channel);
+                    let mut client = $client::new(channel);
                     let answer = client.$method(request(self, token, limit)).await?;
                     Ok(answer.into_inner())
                 })
@@ -115,3 +120,19 @@ call!(LoginRequest => LoginResponse, login, |answer| answer.seq, {
     const WRITE: bool = false;
     const TOKEN: bool = false;
 });
+
+// Those of the accounts are safe to repeat too.
+macro_rules! account_call {
+    ($request:ident => $answer:ident, $method:ident, $token:literal, $seq:expr) => {
+        call!(AuthServiceClient, auth, $request => $answer, $method, $seq, {
+            const WRITE: bool = false;
+            const TOKEN: bool = $token;
+        });
+    };
+}
+
+account_call!(SignUpRequest => Session, sign_up, false, |answer| answer.seq);
+account_call!(LogInRequest => Session, log_in, false, |answer| answer.seq);
+account_call!(WhoAmIRequest => WhoAmIResponse, who_am_i, true, |_| 0);
+account_call!(ChangePasswordRequest => Session, change_password, true, |answer| answer.seq);
+account_call!(RevokeTokensRequest => RevokeTokensResponse, revoke_tokens, true, |answer| answer.seq);

@@ -4,8 +4,10 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Instant;
 
+use sns_proto::auth::v1 as auth;
 use sns_proto::v1;
 
+use crate::accounts::Identity;
 use crate::call::Boxed;
 use crate::engine::Engine;
 use crate::error::{Error, Reason, Result};
@@ -42,17 +44,17 @@ const NAME_BYTES: usize = 32;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    engine: Arc<Engine>,
+    pub(crate) engine: Arc<Engine>,
     login: Arc<Login>,
 }
 
 impl Client {
-    /// Asks a router for two servers, opens connections to both and logs in; the user is made the
-    /// first time. Needs a tokio runtime.
+    /// Asks a router for two servers, opens connections to both and logs in, or shows its token. Where
+    /// names need no password the user is made the first time. Needs a tokio runtime.
     ///
     /// # Errors
     /// `Invalid`: a router address that does not parse, or no username (`USERNAME_INVALID`).
-    /// `Unavailable`: no router, or none of the servers, answered until the deadline.
+    /// `Denied`: the password or the token is not good. `Unavailable`: no router, or none of the servers, answered until the deadline.
     ///
     /// ```no_run
     /// # async fn example() -> sns_client::Result<()> {
@@ -63,6 +65,21 @@ impl Client {
     /// ```
     pub async fn connect(options: Options) -> Result<Self> {
         let engine = Engine::new(options)?;
+        if let Some(token) = &engine.options.token {
+            engine.keep(token)?;
+            let known = Identity::from(engine.ask(auth::WhoAmIRequest {}).await?);
+            let asked = &engine.options.user;
+            if !asked.is_empty() && !asked.eq_ignore_ascii_case(&known.username) {
+                let why = format!("this token is for {}, not for {asked}", known.username);
+                return Err(Error::new(Reason::TokenInvalid, why).into_invalid());
+            }
+            let login = Login {
+                username: known.username,
+                created: false,
+            };
+            let login = Arc::new(login);
+            return Ok(Self { engine, login });
+        }
         check_name(&engine.options.user)?;
         let login = engine.log_in(engine.deadline()).await?;
         Ok(Self {

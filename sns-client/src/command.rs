@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sns_client::{DEFAULT_ROUTER, Seq};
+use sns_client::{DEFAULT_ROUTER, Scope, Seq};
 
-use crate::args::{Args, Raw, RawPage, RawTop};
+use crate::args::{Args, Raw, RawAuth, RawPage, RawTop};
+use crate::auth::{Auth, Login};
 use crate::bench::flags::{self, Bench};
 use crate::output::Failure;
 
@@ -36,6 +37,7 @@ pub(crate) enum Action {
         history: bool,
     },
     Top(Top),
+    Auth(Auth),
 }
 
 /// Who looks around for a benchmark, unless somebody is named.
@@ -71,14 +73,14 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
     // A name for those who need none, or none of their own.
     let nobody = match args.command {
         Some(Raw::Bench(_)) => Some(BENCH_USER.to_owned()),
-        Some(Raw::Top(_)) => Some(String::new()),
-        _ => None,
+        // Else whoever is logged in.
+        _ => Some(String::new()),
     };
     let user = args
         .user
         .filter(|user| !user.is_empty())
         .or(nobody)
-        .ok_or_else(|| Failure::Usage("who are you? Say it with -u NAME or SNS_USER".to_owned()))?;
+        .unwrap_or_default();
     let routers = args.router.filter(|router| !router.is_empty());
     let routers = routers.as_deref().unwrap_or(DEFAULT_ROUTER);
     let routers: Vec<String> = routers
@@ -118,12 +120,56 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
         },
         Some(Raw::Bench(raw)) => Action::Bench(Box::new(flags::check(*raw)?)),
         Some(Raw::Top(raw)) => Action::Top(top(&raw)?),
+        Some(Raw::Auth(raw)) => Action::Auth(auth(raw)?),
     };
     Ok(Checked {
         user,
         routers,
         json: args.json,
         action,
+    })
+}
+
+fn auth(raw: RawAuth) -> Result<Auth, Failure> {
+    Ok(match raw {
+        RawAuth::Login {
+            new,
+            invited,
+            token,
+            password_stdin,
+            scope,
+            hours,
+        } => {
+            let scopes = scope.iter().map(|scope| match &**scope {
+                "read" => Ok(Scope::Read),
+                "post" => Ok(Scope::Post),
+                other => Err(Failure::Usage(format!(
+                    "{other:?} is no scope that a login gives: read, post"
+                ))),
+            });
+            let hours = hours.map_or(Ok(0), |hours| {
+                let fits = hours
+                    .parse()
+                    .ok()
+                    .filter(|hours| (1..=8_760).contains(hours));
+                let wrong = || format!("{hours:?} hours: write a number from 1 to 8760");
+                fits.ok_or_else(|| Failure::Usage(wrong()))
+            })?;
+            Auth::Login(Login {
+                new,
+                invited,
+                token,
+                stdin: password_stdin,
+                scopes: scopes.collect::<Result<_, _>>()?,
+                ttl_seconds: hours * 3_600,
+            })
+        }
+        RawAuth::Logout { all } => Auth::Logout { all },
+        RawAuth::Whoami => Auth::WhoAmI,
+        RawAuth::Switch { user_name } => Auth::Switch(user_name),
+        RawAuth::Passwd { password_stdin } => Auth::Password {
+            stdin: password_stdin,
+        },
     })
 }
 

@@ -52,18 +52,29 @@ impl Engine {
         token.clone()
     }
 
-    /// Logs in and keeps the token, which is good on every server.
-    pub(crate) async fn log_in(&self, deadline: Instant) -> Result<v1::LoginResponse> {
-        let call = v1::LoginRequest {
-            username: self.options.user.clone(),
-            password: String::new(),
-        };
-        let answer = Box::pin(self.run(call, None, deadline)).await?;
-        let bearer = AsciiMetadataValue::try_from(format!("Bearer {}", answer.token));
-        let mut bearer = bearer
-            .map_err(|_| Error::new(Reason::Internal, "the server gave a token of odd bytes"))?;
+    /// Keeps a token, which is good on every server.
+    pub(crate) fn keep(&self, token: &str) -> Result<()> {
+        let odd = |_| Error::new(Reason::TokenInvalid, "this is no token: it has odd bytes");
+        let mut bearer = AsciiMetadataValue::try_from(format!("Bearer {token}")).map_err(odd)?;
         bearer.set_sensitive(true);
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(bearer);
+        Ok(())
+    }
+
+    /// Logs in and keeps the token.
+    pub(crate) async fn log_in(&self, deadline: Instant) -> Result<v1::LoginResponse> {
+        if self.options.token.is_some() {
+            return Err(Error::new(
+                Reason::TokenInvalid,
+                "the token has expired or was revoked: log in again",
+            ));
+        }
+        let call = v1::LoginRequest {
+            username: self.options.user.clone(),
+            password: self.options.password.clone().unwrap_or_default(),
+        };
+        let answer = Box::pin(self.run(call, None, deadline)).await?;
+        self.keep(&answer.token)?;
         Ok(answer)
     }
 
@@ -87,6 +98,11 @@ impl Engine {
         Instant::now() + self.options.deadline
     }
 
+    /// A call that may be repeated freely, within the time that the options give.
+    pub(crate) async fn ask<C: Call>(&self, call: C) -> Result<C::Answer> {
+        self.run(call, None, self.deadline()).await
+    }
+
     /// Tries until there is an answer, a refusal that stays, or the deadline.
     async fn run<C: Call>(
         &self,
@@ -96,7 +112,8 @@ impl Engine {
     ) -> Result<C::Answer> {
         let mut tries = match &ticket {
             Some(ticket) => Tries::of_write(!ticket.is_fresh()),
-            None => Tries::of_read(),
+            None if C::TOKEN => Tries::of_read(),
+            None => Tries::of_read().without_login(),
         };
         loop {
             if let Some(ticket) = &ticket {

@@ -26,6 +26,7 @@
 //!
 //! It runs on tokio; no type of its transport shows in its interface.
 
+pub mod accounts;
 mod call;
 mod client;
 mod engine;
@@ -41,6 +42,7 @@ mod timeline;
 mod types;
 mod wire;
 
+pub use accounts::{Identity, Scope, Session};
 pub use client::{Client, Write};
 pub use error::{Error, ErrorKind, Reason, Result};
 pub use options::{DEFAULT_ROUTER, Options};

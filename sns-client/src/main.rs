@@ -1,9 +1,11 @@
 //! `sns`: follow, post, read and watch from the command line.
 
 mod args;
+mod auth;
 mod bench;
 mod command;
 mod complete;
+mod credentials;
 mod editor;
 mod failover;
 mod history;

@@ -1,5 +1,6 @@
 //! [`Options`]: where the routers are, who the caller is, how long a call may take.
 
+use std::fmt;
 use std::time::Duration;
 
 use http::Uri;
@@ -28,9 +29,11 @@ const ROUTERS_MAX: usize = 16;
 ///     .await?;
 /// # let _ = alice; Ok(()) }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     pub(crate) user: String,
+    pub(crate) password: Option<String>,
+    pub(crate) token: Option<String>,
     routers: Vec<String>,
     pub(crate) deadline: Duration,
     pub(crate) try_limit: Duration,
@@ -45,11 +48,29 @@ impl Options {
     pub fn new(user: impl Into<String>) -> Self {
         Self {
             user: user.into(),
+            password: None,
+            token: None,
             routers: vec![DEFAULT_ROUTER.to_owned()],
             deadline: Duration::from_secs(10),
             try_limit: Duration::from_secs(1),
             hedge_after: Duration::from_millis(250),
         }
+    }
+
+    /// The password of the name, where names have one. It is kept in memory to log in again when a
+    /// token ends; [`Options::token`] does without.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// A token instead of a login, as [`accounts::log_in`](crate::accounts::log_in) or the operator
+    /// gave it. It goes to the servers that the routers name, and nowhere else.
+    #[must_use]
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
     }
 
     /// The routers, as `host:port` or `http://host:port` (without a port: 7400); 1 to 16. All know
@@ -148,6 +169,16 @@ fn router(text: &str) -> Result<String> {
         }
     };
     Ok(format!("{}:{port}", authority.host()))
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("user", &self.user)
+            .field("routers", &self.routers)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ pub(crate) enum Failure {
     Text(String),
     /// The machine's fault: a file, a pipe, a terminal.
     Io(String),
-    /// What a benchmark needs is not there.
+    /// Nobody is logged in.
+    Denied(String),
+    /// What a benchmark needs, or who is asked for, is not there.
     Missing(String),
     /// A server does not serve the benchmark.
     Unavailable(String),
@@ -47,6 +49,7 @@ impl Failure {
         match self {
             Self::Client(error) => error.kind().as_str(),
             Self::Usage(_) | Self::Text(_) => "invalid",
+            Self::Denied(_) => "denied",
             Self::Missing(_) => "not_found",
             Self::Unavailable(_) => "unavailable",
             Self::Missed(_) => "missed",
@@ -69,6 +72,7 @@ impl Failure {
             Self::Client(error) => error.message(),
             Self::Usage(message)
             | Self::Text(message)
+            | Self::Denied(message)
             | Self::Missing(message)
             | Self::Unavailable(message)
             | Self::Missed(message)

@@ -75,6 +75,12 @@ impl Tries {
         }
     }
 
+    /// Of a call that needs no login, so that another one is of no use.
+    pub(crate) fn without_login(mut self) -> Self {
+        self.logged_in = true;
+        self
+    }
+
     /// Of a write; `unsure` = its ticket may have been used before.
     pub(crate) fn of_write(unsure: bool) -> Self {
         Self {

@@ -6,9 +6,10 @@ use futures_util::{Stream, TryStreamExt as _};
 use sns_client::{Client, Event, Options, Post, User};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::auth::Place;
 use crate::command::{Action, Checked, Part, Whom};
 use crate::output::{Failure, Output, say};
-use crate::{bench, render, repl, top};
+use crate::{auth, bench, render, repl, top};
 
 /// The longest text in bytes; one byte more tells that it is too long.
 const TEXT_BYTES: u64 = 4_000;
@@ -39,14 +40,32 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
         Action::Post(Some(text)) => Some(text.clone()),
         _ => None,
     };
-    let options = Options::new(user).routers(routers);
+    let mut options = Options::new(&user).routers(&routers);
+    if let Action::Auth(what) = action {
+        let place = Place {
+            routers: &routers,
+            user: &user,
+            json,
+        };
+        return Box::pin(auth::run(what, place, options)).await;
+    }
+    if !matches!(action, Action::Bench(_) | Action::Top(_)) {
+        options = as_whom(options, &routers, &user)?;
+    }
     if let Action::Bench(what) = action {
         return Box::pin(bench::run(&what, options, json)).await;
     }
     if let Action::Top(how) = action {
         return Box::pin(top::run(how, &options, json)).await;
     }
-    let client = options.connect().await?;
+    let client = match options.connect().await {
+        Ok(client) => client,
+        Err(error) => {
+            let failure = Failure::from(error);
+            auth::advise(&failure, &user);
+            return Err(failure);
+        }
+    };
     let mut out = Output::new(matches!(action, Action::Watch { .. }));
     match action {
         Action::Follow(name) => {
@@ -95,12 +114,30 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
         }
         Action::Watch { backlog } => watch(&client, backlog, json, &mut out).await?,
         // Went their own way above.
-        Action::Bench(_) | Action::Top(_) => {}
+        Action::Bench(_) | Action::Top(_) | Action::Auth(_) => {}
         Action::Interactive { history } => {
             return Box::pin(repl::run(&client, json, history)).await;
         }
     }
     out.finish()
+}
+
+/// With the token of the environment, or the one that was kept for this name; else by the name
+/// alone.
+fn as_whom(options: Options, routers: &[String], user: &str) -> Result<Options, Failure> {
+    if let Ok(token) = std::env::var("SNS_TOKEN")
+        && !token.is_empty()
+    {
+        return Ok(options.token(token));
+    }
+    match auth::token(routers, user)? {
+        Some(kept) => Ok(options.token(kept.token)),
+        None if user.is_empty() => Err(Failure::Usage(
+            "who are you? Say it with -u NAME or SNS_USER, or log in: sns -u NAME auth login"
+                .to_owned(),
+        )),
+        None => Ok(options),
+    }
 }
 
 /// Users of a kind, all pages of them.

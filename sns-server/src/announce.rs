@@ -1,23 +1,26 @@
 //! The node's side of `Announce`: one stream to each router, kept open, with a word at once, on
 //! every change and every 250 ms.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt as _;
-use sns_proto::v1::AnnounceRequest;
+use sns_core::Clock;
 use sns_proto::v1::router_service_client::RouterServiceClient;
+use sns_proto::v1::{AnnounceRequest, Server};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::pair::told::Router;
 use crate::routing::ANNOUNCE_EVERY;
 use crate::telemetry::escaped;
+use crate::token::InternalKey;
 
 /// A router that gives no answer for so long is dialled again.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -29,9 +32,21 @@ const BACKOFF_MAX: Duration = Duration::from_millis(250);
 /// After a refusal, which another try will not change.
 const REFUSED: Duration = Duration::from_secs(5);
 
-/// Announces what `words` holds to all `routers` until `ended`.
+/// Where the key is kept, to be copied to routers elsewhere.
+pub fn key_file(data: &Path) -> PathBuf {
+    data.join("announce.key")
+}
+
+/// What an announcement shows: the key, for this name, address and data alone.
+pub fn identity(server: &Server) -> String {
+    // No name, address or id holds a blank.
+    format!("{} {} {}", server.name, server.address, server.data_id)
+}
+
+/// Announces what `words` holds to all `routers` until `ended`, and shows that it holds `key`.
 pub async fn run(
     routers: Arc<[Router]>,
+    key: InternalKey,
     words: watch::Receiver<AnnounceRequest>,
     ended: CancellationToken,
 ) {
@@ -40,6 +55,7 @@ pub async fn run(
         streams.spawn(announce_to(
             routers.clone(),
             at,
+            key.clone(),
             words.clone(),
             ended.clone(),
         ));
@@ -50,6 +66,7 @@ pub async fn run(
 async fn announce_to(
     routers: Arc<[Router]>,
     at: usize,
+    key: InternalKey,
     mut words: watch::Receiver<AnnounceRequest>,
     ended: CancellationToken,
 ) {
@@ -61,7 +78,7 @@ async fn announce_to(
         let mut answered = false;
         let broke = tokio::select! {
             () = ended.cancelled() => return,
-            broke = stream(known, &mut words, &mut answered) => broke,
+            broke = stream(known, &key, &mut words, &mut answered) => broke,
         };
         known.set(false);
         if answered {
@@ -70,7 +87,10 @@ async fn announce_to(
         }
         let refused = matches!(
             broke.code(),
-            Code::PermissionDenied | Code::ResourceExhausted | Code::InvalidArgument
+            Code::Unauthenticated
+                | Code::PermissionDenied
+                | Code::ResourceExhausted
+                | Code::InvalidArgument
         );
         if refused {
             tracing::error!(%router, why = %escaped(broke.message()), "the router refuses this node");
@@ -91,6 +111,7 @@ async fn announce_to(
 /// Opens one stream and keeps it up; comes back with what broke it.
 async fn stream(
     known: &Router,
+    key: &InternalKey,
     words: &mut watch::Receiver<AnnounceRequest>,
     answered: &mut bool,
 ) -> Status {
@@ -106,11 +127,15 @@ async fn stream(
     // One waits, one is on its way: more would only be older news.
     let (send, outgoing) = mpsc::channel(2);
     let first = words.borrow_and_update().clone();
+    let shown = first.server.as_ref().map(identity).unwrap_or_default();
+    let shown = key.sign(&shown, Clock::system().now_ms());
     if send.try_send(first).is_err() {
         return Status::internal("a new queue is full");
     }
     let mut client = RouterServiceClient::new(channel);
-    let opened = timeout(ANSWER, client.announce(ReceiverStream::new(outgoing))).await;
+    let mut outgoing = Request::new(ReceiverStream::new(outgoing));
+    outgoing.metadata_mut().insert("authorization", shown);
+    let opened = timeout(ANSWER, client.announce(outgoing)).await;
     let mut answers = match opened {
         Ok(Ok(response)) => response.into_inner(),
         Ok(Err(status)) => return status,

@@ -36,6 +36,10 @@ pub enum Command {
     Slave(Node),
     /// Load users, follows and posts in bulk, beside running servers.
     Import(Import),
+    /// Make an invitation: with it somebody may make a name, or claim one without a password.
+    Invite(Invite),
+    /// Make a token, as for who collects metrics or forgot a password.
+    Token(TokenArgs),
     /// Look into the log.
     #[command(subcommand)]
     Log(LogCommand),
@@ -53,6 +57,47 @@ pub enum Policy {
     Random,
     /// The one of two random ones that has fewer open streams.
     P2c,
+}
+
+/// Whether names need passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum AuthMode {
+    /// A name without a password is anybody's: for one machine, or a class.
+    Open,
+    /// A name belongs to who made it.
+    Accounts,
+}
+
+/// Who may make a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum Signup {
+    /// Anybody who chooses a password.
+    #[default]
+    Open,
+    /// Who was invited: `sns-server invite`.
+    Invited,
+}
+
+/// Who gets in.
+#[derive(Clone, Copy, Debug, Group)]
+pub struct Auth {
+    /// Whether names need passwords [default: `open` where all listen on loopback, else `accounts`].
+    #[arg(long, value_name = "MODE", env = "SNS_AUTH")]
+    pub auth: Option<AuthMode>,
+    /// Who may make a name with a password.
+    #[arg(long, value_name = "WHO", env = "SNS_SIGNUP", default_value = "open")]
+    pub signup: Signup,
+    /// Hours for which a token is good.
+    #[arg(
+        long,
+        value_name = "HOURS",
+        env = "SNS_TOKEN_HOURS",
+        default_value_t = 720
+    )]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub token_hours: u32,
 }
 
 /// How the data is kept.
@@ -202,6 +247,9 @@ pub struct Up {
     /// Log calls that take longer.
     #[command(flatten)]
     pub slow: Slow,
+    /// Who gets in.
+    #[command(flatten)]
+    pub auth: Auth,
     /// How the data is kept.
     #[command(flatten)]
     pub storage: Storage,
@@ -246,6 +294,13 @@ pub struct RouterArgs {
     /// How to draw servers.
     #[arg(long, env = "SNS_POLICY", default_value = "random")]
     pub policy: Policy,
+    /// Take announcements from servers alone that hold this key: a copy of DATA/announce.key.
+    #[arg(long, value_name = "FILE", env = "SNS_ANNOUNCE_KEY")]
+    pub announce_key: Option<PathBuf>,
+    /// With `accounts`, who does not hold that key is shown no pids, digests and reasons [default:
+    /// `open` on loopback, else `accounts`].
+    #[arg(long, value_name = "MODE", env = "SNS_AUTH")]
+    pub auth: Option<AuthMode>,
 }
 
 /// `master`, `slave`
@@ -284,6 +339,9 @@ pub struct Node {
     /// Log calls that take longer.
     #[command(flatten)]
     pub slow: Slow,
+    /// Who gets in.
+    #[command(flatten)]
+    pub auth: Auth,
 }
 
 /// What counts as slow.
@@ -297,6 +355,51 @@ pub struct Slow {
         default_value_t = 250
     )]
     pub call_ms: u64,
+}
+
+/// `invite`
+#[derive(Debug, Group)]
+pub struct Invite {
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
+    /// The name that it is for.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Hours for which it is good.
+    #[arg(long, value_name = "HOURS", default_value_t = 168)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub hours: u32,
+}
+
+/// What a token may be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum ScopeArg {
+    /// Pages, streams, lists.
+    Read,
+    /// Posts and follows, and another password without the old one.
+    Post,
+    /// The operations page and the metrics.
+    Admin,
+}
+
+/// `token`
+#[derive(Debug, Group)]
+pub struct TokenArgs {
+    /// The data directory.
+    #[command(flatten)]
+    pub data: Data,
+    /// Whose it is; the user need not be there for `admin`.
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// What it is good for.
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', required = true)]
+    pub scope: Vec<ScopeArg>,
+    /// Hours for which it is good.
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=8_760))]
+    pub hours: u32,
 }
 
 /// `import`

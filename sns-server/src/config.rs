@@ -4,11 +4,14 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 
 use http::Uri;
+use sns_core::Username;
 use sns_proto::v1::ServerRole;
 
-use crate::args::{self, Args, Command, LogCommand, Policy, SnapshotCommand};
+use crate::args::{self, Args, AuthMode, Command, LogCommand, Policy, ScopeArg, SnapshotCommand};
 use crate::failure::{Failure, Result};
+use crate::service::accounts::Policy as AuthPolicy;
 pub use crate::storage::{CopyConfig, DataConfig, LogPlace, NatsConfig};
+use crate::token::Scopes;
 
 /// Where clients look for a router when nobody says otherwise.
 pub const ROUTER_DEFAULT: &str = "http://127.0.0.1:7400";
@@ -36,6 +39,8 @@ pub enum Task {
     Router(RouterConfig),
     /// A master or a slave.
     Node(NodeConfig),
+    /// Make a token, or an invitation.
+    Token(TokenConfig),
     /// Bulk load.
     Import(ImportConfig),
     /// Print the log.
@@ -74,6 +79,8 @@ pub struct UpConfig {
     pub http: UpHttp,
     /// Calls that take longer are logged.
     pub slow_call_ms: u64,
+    /// Who gets in.
+    pub auth: AuthPolicy,
 }
 
 /// Where `up` puts the pages.
@@ -110,6 +117,10 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// How to draw servers.
     pub policy: Policy,
+    /// The file with the key that announcements must show; `None`: all are taken.
+    pub announce_key: Option<PathBuf>,
+    /// With accounts, who does not hold that key is not told all.
+    pub auth: AuthMode,
 }
 
 /// `master`, `slave`
@@ -138,6 +149,8 @@ pub struct PageConfig {
     pub http: Option<SocketAddr>,
     /// Calls that take longer are logged.
     pub slow_call_ms: u64,
+    /// Who gets in.
+    pub auth: AuthPolicy,
 }
 
 impl PageConfig {
@@ -146,6 +159,7 @@ impl PageConfig {
         PageFlags {
             http: self.http.map(|address| address.ip()),
             slow_call_ms: self.slow_call_ms,
+            auth: self.auth,
         }
     }
 }
@@ -157,6 +171,8 @@ pub struct PageFlags {
     pub http: Option<IpAddr>,
     /// As in [`PageConfig`].
     pub slow_call_ms: u64,
+    /// As in [`PageConfig`].
+    pub auth: AuthPolicy,
 }
 
 /// The address of no page.
@@ -184,6 +200,19 @@ pub fn node_name(pair: &str, role: ServerRole) -> String {
         ServerRole::Slave => format!("{pair}-slave"),
         _ => format!("{pair}-master"),
     }
+}
+
+/// `token`, `invite`
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// The data directory, which is there.
+    pub data: DataConfig,
+    /// Whose it is.
+    pub user: Username,
+    /// What it is good for.
+    pub scopes: Scopes,
+    /// For how long.
+    pub hours: u32,
 }
 
 /// `import`
@@ -219,15 +248,36 @@ impl Config {
                     Some(typed) => UpHttp::From(loopback("--http", typed)?),
                 },
                 slow_call_ms: up.slow.call_ms,
+                auth: auth(up.auth),
             }),
             Command::Down(down) => Task::Down(DownConfig { data: down.data }),
             Command::Status(typed) => Task::Status(status(typed, variable)?),
             Command::Router(router) => Task::Router(RouterConfig {
                 listen: loopback("--listen", &router.listen)?,
                 policy: router.policy,
+                announce_key: router.announce_key,
+                auth: router.auth.unwrap_or(AuthMode::Open),
             }),
             Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
             Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
+            Command::Invite(typed) => Task::Token(TokenConfig {
+                data: named(typed.data)?,
+                user: user(&typed.user)?,
+                scopes: Scopes::CLAIM,
+                hours: typed.hours,
+            }),
+            Command::Token(typed) => Task::Token(TokenConfig {
+                data: named(typed.data)?,
+                user: user(&typed.user)?,
+                scopes: typed.scope.iter().fold(Scopes::ANY, |all, one| {
+                    all | match one {
+                        ScopeArg::Read => Scopes::READ,
+                        ScopeArg::Post => Scopes::POST,
+                        ScopeArg::Admin => Scopes::ADMIN,
+                    }
+                }),
+                hours: typed.hours,
+            }),
             Command::Import(typed) => Task::Import(ImportConfig {
                 data: named(typed.data)?,
                 users: typed.users,
@@ -248,6 +298,19 @@ impl Config {
             json: args.json,
             task,
         })
+    }
+}
+
+fn user(name: &str) -> Result<Username> {
+    Ok(Username::parse(name)?)
+}
+
+/// As typed; where all listen on loopback, names without passwords are the default.
+fn auth(typed: args::Auth) -> AuthPolicy {
+    AuthPolicy {
+        auth: typed.auth.unwrap_or(AuthMode::Open),
+        signup: typed.signup,
+        token_ttl_ms: u64::from(typed.token_hours) * 3_600_000,
     }
 }
 
@@ -289,6 +352,7 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
                 typed => Some(loopback("--http", typed)?),
             },
             slow_call_ms: typed.slow.call_ms,
+            auth: auth(typed.auth),
         },
     })
 }

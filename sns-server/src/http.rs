@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use axum::routing::{delete, get, post};
 use sns_core::Clock;
 use tokio::net::TcpListener;
@@ -16,16 +17,20 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::answer::Refused;
+use crate::args::AuthMode;
 use crate::failure::Result;
 use crate::metrics::{Metrics, ProcessUse, Standing};
 use crate::node::Probe;
 use crate::pair::told::{self, Told};
 use crate::service::sns::SnsApi;
+use crate::token::Scopes;
 use crate::{ports, serve};
 
 mod answer;
 mod api;
 mod assets;
+mod auth;
 mod events;
 mod guard;
 mod listen;
@@ -101,6 +106,16 @@ impl Site {
 
     fn api(&self) -> &SnsApi {
         &self.0.parts.api
+    }
+
+    /// Whether a request may see what is the operator's: where names have no passwords everybody on
+    /// this machine, else who has a token for it.
+    async fn admit(&self, headers: &HeaderMap) -> std::result::Result<(), Refused> {
+        if self.api().policy().auth == AuthMode::Open {
+            return Ok(());
+        }
+        let metadata = api::metadata(headers);
+        Ok(self.api().admit(&metadata, Scopes::ADMIN).await?)
     }
 
     fn peers(&self) -> &Peers {
@@ -183,6 +198,10 @@ impl Site {
             .route("/api/v1/servers", get(ops::servers))
             .route("/api/v1/ops", get(ops::ops))
             .route("/api/v1/login", post(api::login))
+            .route("/api/v1/signup", post(auth::sign_up))
+            .route("/api/v1/whoami", get(auth::who_am_i))
+            .route("/api/v1/password", post(auth::change_password))
+            .route("/api/v1/logout_all", post(auth::log_out_all))
             .route("/api/v1/follow", post(api::follow))
             .route("/api/v1/unfollow", post(api::unfollow))
             .route("/api/v1/posts", post(api::create_post))

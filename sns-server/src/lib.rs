@@ -26,6 +26,7 @@ pub mod status_cmd;
 pub mod storage;
 pub mod telemetry;
 pub mod token;
+pub mod token_cmd;
 pub mod up;
 
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::Import(import) => {
             blocking(move || import::run(&import, json, &shutdown).map(|_| ())).await
         }
+        Task::Token(token) => blocking(move || token_cmd::run(&token, json)).await,
         Task::LogDump(data) => blocking(move || admin::log_dump(&data)).await,
         Task::LogVerify(data) => blocking(move || admin::log_verify(&data, json)).await,
         Task::LogCopy(config) => blocking(move || copy::run(&config, json)).await,

@@ -14,18 +14,20 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::announce;
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::http::{self, Parts, Site};
 use crate::metrics::Metrics;
-use crate::pair::driver::{self, PairConfig};
+use crate::pair::driver::{self, Keys, PairConfig};
 use crate::pair::process::lock_holder;
 use crate::pair::told::{self, Telling};
 use crate::run_file::NodeFile;
 use crate::serve::{self, Health};
+use crate::service::accounts::Accounts;
 use crate::service::call::Shared;
 use crate::service::sns::SnsApi;
-use crate::token::TokenKey;
+use crate::token::{InternalKey, Purpose, TokenKey};
 
 mod probe;
 mod snapshots;
@@ -66,7 +68,14 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     // Cancelled by `shutdown`, and when a part of the node fails.
     let ending = shutdown.child_token();
     let (publish, opened) = watch::channel(None);
-    let key = TokenKey::new(data.secret()?, data.data_id());
+    let secret = data.secret()?;
+    let key = TokenKey::new(secret, data.data_id());
+    let keys = Keys {
+        pair: InternalKey::derive(secret, Purpose::Pair),
+        announce: InternalKey::derive(secret, Purpose::Announce),
+    };
+    // For routers that are told apart from servers: whoever runs them copies it.
+    keys.announce.keep(&announce::key_file(data.path()))?;
     let probe = Probe::new(
         &config,
         address,
@@ -82,9 +91,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let mut routes = Routes::builder();
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
-    let shared = Shared::new(opened, key, ending.clone(), metrics.clone());
+    let accounts = Accounts::new(config.page.auth, key);
+    let shared = Shared::new(opened, accounts, ending.clone(), metrics.clone());
     let api = SnsApi::new(shared);
     routes.add_service(api.clone().into_service());
+    routes.add_service(api.auth().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
     parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
     let (telling, told) = told::channel(&config.routers);
@@ -113,6 +124,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         telling,
         metrics: metrics.clone(),
         probe: probe.clone(),
+        keys,
     };
     parts.spawn(pair.run(partner, ending.clone())?);
 
@@ -154,6 +166,7 @@ struct Pair {
     telling: Telling,
     metrics: Arc<Metrics>,
     probe: Arc<Probe>,
+    keys: Keys,
 }
 
 impl Pair {
@@ -179,6 +192,7 @@ impl Pair {
                     data: self.data,
                     peer: TcpListener::from_std(peer).map_err(failed)?,
                     http_address: self.http_address,
+                    keys: self.keys,
                     telling: self.telling,
                     metrics: self.metrics,
                 };

@@ -1,8 +1,11 @@
 //! The tonic services, one a file: decode, call the core, encode. No rules live here.
 
+pub mod accounts;
+pub mod auth;
 pub mod call;
 pub(crate) mod encode;
 pub mod pair;
+pub(crate) mod passwords;
 pub(crate) mod read;
 pub mod router;
 pub mod sns;

@@ -7,22 +7,23 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Uri;
 use serde::Serialize;
-use sns_core::DataDir;
+use sns_core::{Clock, DataDir};
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{ListServersRequest, Server, ServerRole, ServerState};
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::transport::Endpoint;
+use tonic::{Request, Status};
 
 use crate::config::StatusConfig;
 use crate::failure::{Failure, Result};
 use crate::output;
 use crate::pair::driver::partner;
-use crate::pair::heartbeat;
+use crate::pair::heartbeat::{self, Asker};
 use crate::pair::machine::Last;
 use crate::pair::process;
 use crate::run_file::{self, NodeFile, RunFile};
 use crate::telemetry::escaped;
+use crate::token::{InternalKey, Purpose};
 
 #[cfg(test)]
 mod tests;
@@ -55,11 +56,14 @@ pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// The list of one router.
+/// What is shown by who wants the whole list.
+pub const WHOLE_LIST: &str = "list";
+
+/// The list of one router; one that knows this key tells all it knows.
 ///
 /// # Errors
 /// As the transport has it; `Unavailable` also after 2 s without an answer.
-pub async fn list(router: &Uri) -> Result<Vec<Server>, Status> {
+pub async fn list(router: &Uri, key: Option<&InternalKey>) -> Result<Vec<Server>, Status> {
     let asked = async {
         let endpoint = Endpoint::from(router.clone()).connect_timeout(ANSWER);
         let channel = endpoint
@@ -67,7 +71,12 @@ pub async fn list(router: &Uri) -> Result<Vec<Server>, Status> {
             .await
             .map_err(|_| Status::unavailable("cannot connect"))?;
         let mut client = RouterServiceClient::new(channel);
-        let answer = client.list_servers(ListServersRequest {}).await?;
+        let mut request = Request::new(ListServersRequest {});
+        if let Some(key) = key {
+            let shown = key.sign(WHOLE_LIST, Clock::system().now_ms());
+            request.metadata_mut().insert("authorization", shown);
+        }
+        let answer = client.list_servers(request).await?;
         Ok(answer.into_inner().servers)
     };
     timeout(ANSWER, asked)
@@ -165,7 +174,7 @@ pub fn state(state: ServerState) -> &'static str {
 }
 
 async fn by_routers(routers: &[Uri]) -> Result<Vec<Row>> {
-    let answers = join_all(routers.iter().map(list)).await;
+    let answers = join_all(routers.iter().map(|router| list(router, None))).await;
     let Some(Ok(servers)) = answers.iter().find(|answer| answer.is_ok()) else {
         let names: Vec<String> = routers.iter().map(ToString::to_string).collect();
         let mut failure = Failure::unavailable(format!(
@@ -190,8 +199,12 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
     let data = DataDir::open_existing(data, true)?.path().to_owned();
     let run = RunFile::read(&data);
     let uri: Option<Uri> = run.as_ref().and_then(|run| run.router_url.parse().ok());
+    // Of a directory that never ran there is none.
+    let key = |purpose| InternalKey::of_data(&data, purpose).ok();
+    let (whole, asker) = (key(Purpose::Announce), key(Purpose::Pair));
+    let asker = asker.map(|key| Asker::new("status", key));
     let listed = match &uri {
-        Some(uri) => Some(list(uri).await),
+        Some(uri) => Some(list(uri, whole.as_ref()).await),
         None => None,
     };
     let mut told: HashMap<String, Server> = HashMap::new();
@@ -200,7 +213,9 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
         told.extend(servers.iter().map(by_name));
     }
     let nodes = run_file::nodes(&data);
-    let asked = nodes.iter().map(|node| ask(&data, node, &told));
+    let asked = nodes
+        .iter()
+        .map(|node| ask(&data, node, asker.as_ref(), &told));
     let mut rows: Vec<Row> = join_all(asked).await;
     if let (Some(uri), Some(run), Some(listed)) = (uri, run, listed) {
         let mut row = Row::router(&uri, &listed.map(drop));
@@ -216,12 +231,17 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
 
 /// One node: its own word if it gives one, else that of its partner by way of a router, else what
 /// its files and its lock say.
-async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
+async fn ask(
+    data: &Path,
+    node: &str,
+    asker: Option<&Asker>,
+    told: &HashMap<String, Server>,
+) -> Row {
     let dir = data.join("nodes").join(node);
     let file = NodeFile::read(&dir);
     let holder = process::lock_holder(&dir.join("lock")).ok().flatten();
-    if let (Some(pid), Some(file)) = (holder, &file)
-        && let Ok(heartbeat) = heartbeat::ask_once("status", &file.peer_address).await
+    if let (Some(pid), Some(file), Some(asker)) = (holder, &file, asker)
+        && let Ok(heartbeat) = heartbeat::ask_once(asker, &file.peer_address).await
         && let Some(server) = heartbeat.server.filter(|server| server.pid == pid)
     {
         return Row::of(server);

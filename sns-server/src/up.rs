@@ -140,7 +140,8 @@ impl Up {
             .parse()
             .map_err(|e| Failure::invalid(format!("{url}: {e}")))?;
         let started = Instant::now();
-        let router = RouterProcess::new(plan.router, config.policy, &data, uri.clone())?;
+        let router =
+            RouterProcess::new(plan.router, config.policy, config.auth, &data, uri.clone())?;
         let router = Keeper::new(router, RouterProcess::RULES, started);
         let storage = crate::config::DataConfig {
             path: data.clone(),
@@ -153,6 +154,7 @@ impl Up {
                 UpHttp::From(first) => Some(first.ip()),
             },
             slow_call_ms: config.slow_call_ms,
+            auth: config.auth,
         };
         let pairs = plan.pairs.iter().map(|pair| {
             let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri, page)?;
@@ -308,7 +310,7 @@ impl Up {
 /// whoever asks, and the ticks are what tells that it hangs.
 async fn ask_for_list(router: Uri, listing: watch::Sender<Vec<Server>>) {
     loop {
-        let listed = status_cmd::list(&router).await.unwrap_or_default();
+        let listed = status_cmd::list(&router, None).await.unwrap_or_default();
         if listing.send(listed).is_err() {
             return;
         }

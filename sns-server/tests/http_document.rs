@@ -60,6 +60,7 @@ async fn answers_have_the_shape_that_is_described() {
     let document = web.get("/api/v1/openapi.json").await.good();
     let post = json!({ "text": "hi" });
     let bob = json!({ "username": "bob" });
+    let eve = json!({ "username": "eve", "password": "correct horse" });
     let made = web.post("/api/v1/posts", &post).await.good();
     let gone = format!("/api/v1/posts/{}", made["post"]["id"].as_str().unwrap());
     web.post("/api/v1/posts", &post).await.good();
@@ -71,6 +72,8 @@ async fn answers_have_the_shape_that_is_described() {
     .await;
     for (method, path, at, body) in [
         (Method::POST, "/api/v1/login", "/api/v1/login", Some(&bob)),
+        (Method::POST, "/api/v1/signup", "/api/v1/signup", Some(&eve)),
+        (Method::GET, "/api/v1/whoami", "/api/v1/whoami", None),
         (Method::POST, "/api/v1/posts", "/api/v1/posts", Some(&post)),
         (Method::POST, "/api/v1/follow", "/api/v1/follow", Some(&bob)),
         (
@@ -90,6 +93,12 @@ async fn answers_have_the_shape_that_is_described() {
         ),
         (Method::GET, "/api/v1/servers", "/api/v1/servers", None),
         (Method::GET, "/api/v1/ops", "/api/v1/ops", None),
+        (
+            Method::POST,
+            "/api/v1/logout_all",
+            "/api/v1/logout_all",
+            None,
+        ),
     ] {
         let answer = if let Some(body) = body {
             web.post(at, body).await
@@ -103,6 +112,8 @@ async fn answers_have_the_shape_that_is_described() {
         assert!(!schema.is_null(), "{verb} {path} has no schema");
         fits(&document, schema, &answer, path);
     }
+    // Its token is void now.
+    let web = Web::login(&server.page, "alice").await;
     let refused = web
         .post("/api/v1/posts", &json!({ "text": "" }))
         .await

@@ -12,10 +12,10 @@ use sns_proto::v1::{
     ServerState,
 };
 use sns_server::announce;
-use sns_server::args::Policy;
 use sns_server::pair::told::Router;
-use sns_server::service::router::serve_on;
+use sns_server::service::router::{Rules, serve_on};
 use sns_server::service::status::reason_of;
+use sns_server::token::{InternalKey, Purpose};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -41,7 +41,7 @@ impl Running {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move {
-            serve_on(listener, Policy::Random, token).await.unwrap();
+            serve_on(listener, Rules::default(), token).await.unwrap();
         });
         Self {
             address,
@@ -93,6 +93,7 @@ fn node(routers: Vec<Uri>, pair: &str) -> Node {
     let end = CancellationToken::new();
     tokio::spawn(announce::run(
         routers.into_iter().map(Router::new).collect(),
+        InternalKey::derive([1; 32], Purpose::Announce),
         words,
         end.clone(),
     ));

@@ -14,7 +14,7 @@ use sns_proto::reason;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::service::status::reason_of;
+use crate::service::status::{reason_name, reason_of};
 
 /// A value as JSON; never kept by anybody on the way.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ fn with_json(status: StatusCode, mut bytes: Vec<u8>) -> Response {
 pub(super) struct Refused {
     status: StatusCode,
     kind: &'static str,
-    reason: Option<&'static str>,
+    reason: Option<String>,
     message: String,
     retry_after_ms: Option<u32>,
 }
@@ -87,7 +87,7 @@ impl Refused {
     pub(super) fn to_json(&self) -> Vec<u8> {
         let error = ErrorShape {
             kind: self.kind,
-            reason: self.reason,
+            reason: self.reason.as_deref(),
             message: &self.message,
             retry_after_ms: self.retry_after_ms,
         };
@@ -98,13 +98,13 @@ impl Refused {
 
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
-        let reason = reason_of(&status);
+        let known = reason_of(&status);
         Self {
             status: http_status(status.code()),
             kind: reason::kind_of(status.code().into()),
-            reason: reason.map(reason::name),
+            reason: reason_name(&status),
             message: status.message().to_owned(),
-            retry_after_ms: reason.and_then(reason::retry_after_ms),
+            retry_after_ms: known.and_then(reason::retry_after_ms),
         }
     }
 }

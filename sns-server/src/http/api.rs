@@ -79,7 +79,7 @@ fn time(at: Option<prost_types::Timestamp>) -> String {
 }
 
 /// The call as gRPC would have brought it.
-fn request<T>(headers: &HeaderMap, message: T) -> Request<T> {
+pub(super) fn request<T>(headers: &HeaderMap, message: T) -> Request<T> {
     let mut request = Request::new(message);
     *request.metadata_mut() = metadata(headers);
     request
@@ -151,7 +151,7 @@ pub(super) struct Followee {
 
 #[derive(Serialize)]
 pub(super) struct Changed {
-    seq: Id,
+    pub(super) seq: Id,
 }
 
 pub(super) async fn follow(

@@ -3,7 +3,7 @@
 //! their words together.
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use sns_proto::v1::Server;
 
@@ -11,6 +11,7 @@ use super::Site;
 use super::answer::{Json, Refused, query};
 use super::api::Id;
 use super::peers::Peer;
+use crate::args::AuthMode;
 use crate::metrics::{ProcessUse, Sample};
 use crate::pair::deaths::Death;
 use crate::status_cmd;
@@ -19,12 +20,18 @@ use crate::status_cmd;
 pub(super) struct Servers {
     #[serde(rename = "self")]
     me: String,
+    /// `open`: a name is enough; `accounts`: a password too.
+    auth: &'static str,
     servers: Vec<Peer>,
 }
 
 pub(super) async fn servers(State(site): State<Site>) -> Json<Servers> {
     Json(Servers {
         me: site.peers().me().name.clone(),
+        auth: match site.api().policy().auth {
+            AuthMode::Open => "open",
+            AuthMode::Accounts => "accounts",
+        },
         servers: site.peers().all().to_vec(),
     })
 }
@@ -111,7 +118,12 @@ impl ServerShape {
     }
 }
 
-pub(super) async fn ops(State(site): State<Site>, uri: Uri) -> Result<Json<Ops>, Refused> {
+pub(super) async fn ops(
+    State(site): State<Site>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Ops>, Refused> {
+    site.admit(&headers).await?;
     let Asked { samples_after } = query(&uri)?;
     let (peers, parts) = (site.peers().all(), &site.0.parts);
     let standing = site.standing();

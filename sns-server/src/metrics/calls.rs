@@ -11,10 +11,10 @@ use tonic::Code;
 
 use super::{Window, buckets};
 
-/// A call of `SnsService`, over gRPC or HTTP. A `Timeline` stream is no call that takes a time;
+/// A call of `SnsService` or `AuthService`, over gRPC or HTTP. A `Timeline` stream is no call that takes a time;
 /// each post on it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "as in sns.proto")]
+#[allow(missing_docs, reason = "as in sns.proto and auth.proto")]
 pub enum Method {
     Login,
     Follow,
@@ -25,6 +25,9 @@ pub enum Method {
     GetHomeTimeline,
     GetUserTimeline,
     TimelinePost,
+    SignUp,
+    ChangePassword,
+    RevokeTokens,
 }
 
 /// What a call does.
@@ -37,7 +40,7 @@ pub enum Kind {
 }
 
 impl Method {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 12] = [
         Self::Login,
         Self::Follow,
         Self::Unfollow,
@@ -47,6 +50,9 @@ impl Method {
         Self::GetHomeTimeline,
         Self::GetUserTimeline,
         Self::TimelinePost,
+        Self::SignUp,
+        Self::ChangePassword,
+        Self::RevokeTokens,
     ];
 
     /// As the label has it.
@@ -61,6 +67,9 @@ impl Method {
             Self::GetHomeTimeline => "GetHomeTimeline",
             Self::GetUserTimeline => "GetUserTimeline",
             Self::TimelinePost => "TimelinePost",
+            Self::SignUp => "SignUp",
+            Self::ChangePassword => "ChangePassword",
+            Self::RevokeTokens => "RevokeTokens",
         }
     }
 

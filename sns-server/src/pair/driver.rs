@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use super::NodeProbe;
-use super::heartbeat::report;
+use super::heartbeat::{Asker, report};
 use super::machine::{Action, Event, Last, Machine, Rules, TICK};
 use super::process::{Handle, ProcessId};
 use super::told::Telling;
@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::telemetry::escaped;
+use crate::token::InternalKey;
 use crate::{announce, serve};
 
 mod obituary;
@@ -67,6 +68,17 @@ pub struct PairConfig {
     pub telling: Telling,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// What it shows its partner, and the routers.
+    pub keys: Keys,
+}
+
+/// The keys of the data that processes show each other.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Of heartbeats.
+    pub pair: InternalKey,
+    /// Of announcements.
+    pub announce: InternalKey,
 }
 
 enum Note {
@@ -104,6 +116,7 @@ pub async fn run(
         http_address,
         telling,
         metrics,
+        keys,
     } = config;
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
@@ -114,6 +127,7 @@ pub async fn run(
         address: address.to_string(),
         http_address,
         restarts: before.restarts,
+        asker: Asker::new(node.node(), keys.pair.clone()),
         dir: own_dir,
         stopping: Arc::default(),
     };
@@ -121,7 +135,7 @@ pub async fn run(
 
     let ended = CancellationToken::new();
     let mut routes = Routes::builder();
-    routes.add_service(PairApi::new(probe.clone(), me.restarts).into_service());
+    routes.add_service(PairApi::new(probe.clone(), me.restarts, keys.pair.clone()).into_service());
     let mut tasks = JoinSet::new();
     tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
 
@@ -132,7 +146,7 @@ pub async fn run(
     tasks.spawn({
         let ended = ended.clone();
         async move {
-            announce::run(told_to, heard, ended).await;
+            announce::run(told_to, keys.announce, heard, ended).await;
             Ok(())
         }
     });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sns_core::Clock;
 use sns_core::limits::MESSAGE_BYTES;
 use sns_proto::pair::v1::pair_service_client::PairServiceClient;
 use sns_proto::pair::v1::{AppenderPhase, ApplierPhase, HeartbeatRequest, HeartbeatResponse};
@@ -12,15 +13,44 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::machine::{Append, Report, TICK};
+use crate::token::InternalKey;
 
 /// One call gives up after that long; the next one follows.
 const ANSWER: Duration = Duration::from_secs(1);
+
+/// Who asks, and what shows that it may.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    name: String,
+    key: InternalKey,
+    clock: Clock,
+}
+
+impl Asker {
+    /// `key` is that of the data, for pairs.
+    pub fn new(name: impl Into<String>, key: InternalKey) -> Self {
+        Self {
+            name: name.into(),
+            key,
+            clock: Clock::system(),
+        }
+    }
+
+    fn request(&self) -> Request<HeartbeatRequest> {
+        let mut request = Request::new(HeartbeatRequest {
+            from: self.name.clone(),
+        });
+        let shown = self.key.sign(&self.name, self.clock.now_ms());
+        request.metadata_mut().insert("authorization", shown);
+        request
+    }
+}
 
 /// Asks the node at `address` for ever and hands over what it says.
 ///
 /// # Cancel safety
 /// Dropping the future ends the asking.
-pub async fn ask(from: String, address: String, answers: mpsc::Sender<HeartbeatResponse>) {
+pub async fn ask(asker: Asker, address: String, answers: mpsc::Sender<HeartbeatResponse>) {
     let Ok(mut client) = client(&address) else {
         tracing::error!(?address, "no address to send heartbeats to");
         return;
@@ -29,8 +59,7 @@ pub async fn ask(from: String, address: String, answers: mpsc::Sender<HeartbeatR
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let request = HeartbeatRequest { from: from.clone() };
-        match client.heartbeat(Request::new(request)).await {
+        match client.heartbeat(asker.request()).await {
             Ok(response) => {
                 if answers.send(response.into_inner()).await.is_err() {
                     return;
@@ -46,12 +75,9 @@ pub async fn ask(from: String, address: String, answers: mpsc::Sender<HeartbeatR
 ///
 /// # Errors
 /// As the transport has it; `Unavailable` also when no answer comes within a second.
-pub async fn ask_once(from: &str, address: &str) -> Result<HeartbeatResponse, Status> {
-    let request = HeartbeatRequest {
-        from: from.to_owned(),
-    };
+pub async fn ask_once(asker: &Asker, address: &str) -> Result<HeartbeatResponse, Status> {
     let mut client = client(address)?;
-    let answer = tokio::time::timeout(ANSWER, client.heartbeat(request)).await;
+    let answer = tokio::time::timeout(ANSWER, client.heartbeat(asker.request())).await;
     let answer = answer.map_err(|_| Status::unavailable("no answer"))?;
     answer.map(tonic::Response::into_inner)
 }

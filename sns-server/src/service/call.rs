@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
+use super::accounts::Accounts;
 use super::status;
 use crate::metrics::{Method, Metrics};
-use crate::token::{Caller, TokenKey};
+use crate::token::{Caller, Scopes};
 
 /// How long a write is waited for when the client names no deadline: well past every repair of the
 /// log, so that a stuck call ends all the same.
@@ -33,7 +34,7 @@ pub struct Shared(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     sns: watch::Receiver<Option<Sns>>,
-    key: TokenKey,
+    accounts: Accounts,
     shutdown: CancellationToken,
     reads: Semaphore,
     waiting: Semaphore,
@@ -44,14 +45,14 @@ impl Shared {
     /// `sns` holds the handle once it is open; `shutdown` ends every stream.
     pub fn new(
         sns: watch::Receiver<Option<Sns>>,
-        key: TokenKey,
+        accounts: Accounts,
         shutdown: CancellationToken,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self(Arc::new(Inner {
             metrics,
             sns,
-            key,
+            accounts,
             shutdown,
             reads: Semaphore::new(READS),
             waiting: Semaphore::new(READS + READS_WAITING),
@@ -63,9 +64,9 @@ impl Shared {
         &self.0.shutdown
     }
 
-    /// Signs tokens.
-    pub(crate) fn key(&self) -> &TokenKey {
-        &self.0.key
+    /// Who gets in.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     /// What is measured.
@@ -113,9 +114,40 @@ impl Shared {
         );
     }
 
-    /// Who calls.
-    pub(crate) fn caller(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
-        self.0.key.caller(metadata).map_err(status::of)
+    /// Who calls, with a token that is good for `scopes`. Whether it was revoked shows once a state
+    /// is reached.
+    pub(crate) fn caller(&self, metadata: &MetadataMap, scopes: Scopes) -> Result<Caller, Status> {
+        self.0.accounts.caller(metadata, scopes)
+    }
+
+    /// As [`Shared::reach`], for a caller whose token was not revoked as far as that state knows.
+    pub(crate) async fn reach_as(
+        &self,
+        caller: &Caller,
+        at_least: Seq,
+        linearizable: bool,
+        deadline: Deadline,
+    ) -> Result<Sns, Status> {
+        let sns = self.reach(at_least, linearizable, deadline).await?;
+        let known = sns.account_now(&caller.user).map_err(status::of)?;
+        let account = match known {
+            Some(account) => account,
+            None => {
+                let (sns, user) = (sns.clone(), caller.user);
+                self.read(move || sns.account(&user)).await?
+            }
+        };
+        caller.check_against(&account).map_err(status::of)?;
+        Ok(sns)
+    }
+
+    /// Whether the token of an open stream is good still. What cannot be told at once is told later.
+    pub(crate) fn still_good(&self, sns: &Sns, caller: &Caller) -> Result<(), Status> {
+        self.0.accounts.still_good(caller)?;
+        match sns.account_now(&caller.user) {
+            Ok(Some(account)) => caller.check_against(&account).map_err(status::of),
+            Ok(None) | Err(_) => Ok(()),
+        }
     }
 
     /// The handle, in a state that includes `at_least` (and, if `linearizable`, all that was
@@ -274,6 +306,8 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::accounts::Policy;
+    use crate::token::TokenKey;
 
     #[test]
     fn the_timeout_of_the_protocol_is_understood() {
@@ -313,9 +347,9 @@ mod tests {
         metadata.insert("grpc-timeout", "1S".parse().unwrap());
         let began = Instant::now();
         let (open, opened) = watch::channel(None);
-        let key = TokenKey::new([1; 32], "d");
+        let accounts = Accounts::new(Policy::open(), TokenKey::new([1; 32], "d"));
         let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
-        let shared = Shared::new(opened, key, CancellationToken::new(), metrics);
+        let shared = Shared::new(opened, accounts, CancellationToken::new(), metrics);
         let deadline = Deadline::of(&metadata);
         let refused = shared.reach(Seq::ZERO, false, deadline).await.unwrap_err();
         assert_eq!(status::reason_of(&refused), Some(ErrorReason::Starting));

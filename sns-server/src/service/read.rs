@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::call::{Deadline, Shared};
 use super::{encode, status};
-use crate::token::Caller;
+use crate::token::{Caller, Scopes};
 
 /// How many items the caller wants; 0 and too many are the core's to interpret.
 fn page_size(wanted: i32) -> Result<usize, Status> {
@@ -68,14 +68,14 @@ pub(crate) async fn list_users(
     shared: &Shared,
     request: Request<ListUsersRequest>,
 ) -> Result<Response<ListUsersResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::READ)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let limit = page_size(request.page_size)?;
     let listed = Listed::parse(&request, &caller)?;
     let at_least = at_least(request.at_least, &caller);
     let sns = shared
-        .reach(at_least, request.linearizable, deadline)
+        .reach_as(&caller, at_least, request.linearizable, deadline)
         .await?;
     let token = request.page_token;
     let page = shared
@@ -99,13 +99,13 @@ pub(crate) async fn home(
     shared: &Shared,
     request: Request<GetHomeTimelineRequest>,
 ) -> Result<Response<GetHomeTimelineResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::READ)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let limit = page_size(request.page_size)?;
     let at_least = at_least(request.at_least, &caller);
     let sns = shared
-        .reach(at_least, request.linearizable, deadline)
+        .reach_as(&caller, at_least, request.linearizable, deadline)
         .await?;
     let mut home = sns
         .home(&caller.user)
@@ -132,14 +132,14 @@ pub(crate) async fn posts_of(
     shared: &Shared,
     request: Request<GetUserTimelineRequest>,
 ) -> Result<Response<GetUserTimelineResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::READ)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let limit = page_size(request.page_size)?;
     let user = named(&request.username, &caller)?;
     let at_least = at_least(request.at_least, &caller);
     let sns = shared
-        .reach(at_least, request.linearizable, deadline)
+        .reach_as(&caller, at_least, request.linearizable, deadline)
         .await?;
     let mut asked = sns.posts_of(&user).limit(limit).cursor(&request.page_token);
     if request.before != 0 {

@@ -5,24 +5,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::stream::{self, Stream};
+use sns_core::Clock;
 use sns_core::limits::MESSAGE_BYTES;
 use sns_proto::v1::router_service_server::{RouterService, RouterServiceServer};
 use sns_proto::v1::{
     AnnounceRequest, AnnounceResponse, AssignRequest, AssignResponse, ErrorReason,
-    ListServersRequest, ListServersResponse,
+    ListServersRequest, ListServersResponse, Server,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::args::Policy;
+use crate::args::{AuthMode, Policy};
 use crate::config::RouterConfig;
 use crate::failure::Result;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
 use crate::service::status::status;
 use crate::telemetry::escaped;
+use crate::token::InternalKey;
+use crate::{announce, status_cmd};
 
 /// As health and reflection name it.
 pub const SERVICE: &str = "sns.v1.RouterService";
@@ -36,7 +40,13 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
     let address = serve::address_of(&listener)?;
     crate::output::line(&format!("router http://{address}"))?;
     tracing::info!(%address, pid = std::process::id(), "routing");
-    serve_on(listener, config.policy, shutdown).await?;
+    let announce_key = config.announce_key.as_deref().map(InternalKey::read);
+    let rules = Rules {
+        policy: config.policy,
+        announce_key: announce_key.transpose()?,
+        auth: config.auth,
+    };
+    serve_on(listener, rules, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -47,12 +57,12 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
 /// As [`serve::serve`].
 pub async fn serve_on(
     listener: TcpListener,
-    policy: Policy,
+    rules: Rules,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut routes = Routes::builder();
     let health = serve::common(&mut routes, SERVICE).await?;
-    let service = Router::new(policy, shutdown.clone());
+    let service = Router::new(rules, shutdown.clone());
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
     let ended = serve::serve(listener, routes.routes(), shutdown).await;
@@ -60,21 +70,62 @@ pub async fn serve_on(
     ended
 }
 
+/// Whom a router believes, and what it tells.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// How it draws servers.
+    pub policy: Policy,
+    /// What announcements must show; `None`: all are taken.
+    pub announce_key: Option<InternalKey>,
+    /// With accounts, who does not hold that key is not told all.
+    pub auth: AuthMode,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Random,
+            announce_key: None,
+            auth: AuthMode::Open,
+        }
+    }
+}
+
+impl Rules {
+    /// Whether the metadata of a stream that was opened at `opened_ms` shows that this server may
+    /// announce itself: a false one would be given to clients, and collect what they say.
+    fn believe(&self, server: &Server, metadata: &MetadataMap, opened_ms: u64) -> bool {
+        let Some(key) = &self.announce_key else {
+            return true;
+        };
+        key.shown_by(&announce::identity(server), metadata, opened_ms)
+    }
+
+    /// Whether the caller is told all there is to tell.
+    fn tell_all(&self, metadata: &MetadataMap) -> bool {
+        let shown = |key: &InternalKey| {
+            let now_ms = Clock::system().now_ms();
+            key.shown_by(status_cmd::WHOLE_LIST, metadata, now_ms)
+        };
+        self.auth == AuthMode::Open || self.announce_key.as_ref().is_some_and(shown)
+    }
+}
+
 /// The service. A cheap clone.
 #[derive(Clone, Debug)]
 pub struct Router {
     table: Arc<Mutex<RouteTable>>,
-    policy: Policy,
+    rules: Rules,
     started: Instant,
     shutdown: CancellationToken,
 }
 
 impl Router {
     /// A router that knows no node yet. Its streams end with `shutdown`.
-    pub fn new(policy: Policy, shutdown: CancellationToken) -> Self {
+    pub fn new(rules: Rules, shutdown: CancellationToken) -> Self {
         Self {
             table: Arc::default(),
-            policy,
+            rules,
             started: Instant::now(),
             shutdown,
         }
@@ -88,11 +139,27 @@ impl Router {
     }
 }
 
+/// What anybody may know of a server.
+fn discreet(server: Server) -> Server {
+    Server {
+        pid: 0,
+        digest: String::new(),
+        reason: String::new(),
+        ..server
+    }
+}
+
+fn discreet_unless(open: bool, server: Server) -> Server {
+    if open { server } else { discreet(server) }
+}
+
 /// One node's stream; dropping it takes the node out of the table.
 struct Announcing {
     router: Router,
     stream: StreamId,
     name: String,
+    metadata: MetadataMap,
+    opened_ms: u64,
     incoming: Streaming<AnnounceRequest>,
 }
 
@@ -113,6 +180,18 @@ impl Announcing {
                 }
             },
         };
+        let server = request.server.clone().unwrap_or_default();
+        if !self
+            .router
+            .rules
+            .believe(&server, &self.metadata, self.opened_ms)
+        {
+            let name = escaped(&server.name);
+            tracing::warn!(name, "an announcement without the key was refused");
+            let why = "this router takes announcements from servers that hold its key: give it a \
+                       copy of DATA/announce.key (--announce-key)";
+            return Some(Err(status(ErrorReason::TokenInvalid, why)));
+        }
         let name = request.server.as_ref().map(|server| server.name.clone());
         let taken = self
             .router
@@ -152,23 +231,29 @@ impl RouterService for Router {
         Pin<Box<dyn Stream<Item = Result<AnnounceResponse, Status>> + Send + 'static>>;
 
     async fn assign(&self, _: Request<AssignRequest>) -> Result<Response<AssignResponse>, Status> {
-        let policy = self.policy;
+        let policy = self.rules.policy;
         let drawn = self.with(|table, now| table.assign(now, policy, &mut rand::rng()));
+        let open = self.rules.auth == AuthMode::Open;
         let Some((master, slave)) = drawn else {
             let why = "no server serves; `sns-server status` shows what there is";
             return Err(status(ErrorReason::NoServer, why));
         };
         Ok(Response::new(AssignResponse {
-            master: Some(master),
-            slave,
+            master: Some(discreet_unless(open, master)),
+            slave: slave.map(|slave| discreet_unless(open, slave)),
         }))
     }
 
     async fn list_servers(
         &self,
-        _: Request<ListServersRequest>,
+        request: Request<ListServersRequest>,
     ) -> Result<Response<ListServersResponse>, Status> {
-        let servers = self.with(RouteTable::list);
+        let mut servers = self.with(RouteTable::list);
+        if !self.rules.tell_all(request.metadata()) {
+            for server in &mut servers {
+                *server = discreet(std::mem::take(server));
+            }
+        }
         Ok(Response::new(ListServersResponse { servers }))
     }
 
@@ -176,11 +261,14 @@ impl RouterService for Router {
         &self,
         request: Request<Streaming<AnnounceRequest>>,
     ) -> Result<Response<Self::AnnounceStream>, Status> {
+        let (metadata, _, incoming) = request.into_parts();
         let announcing = Announcing {
             router: self.clone(),
             stream: self.with(|table, _| table.open()),
             name: String::new(),
-            incoming: request.into_inner(),
+            metadata,
+            opened_ms: Clock::system().now_ms(),
+            incoming,
         };
         // A refusal is the last item: the state goes with it, and the node with the state.
         let answers = stream::unfold(Some(announcing), |announcing| async move {

@@ -12,10 +12,12 @@ use sns_proto::v1::{
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::auth::AuthApi;
 use super::call::{Deadline, Shared};
 use super::timeline::{Responses, Timeline};
-use super::{read, write};
+use super::{accounts, read, write};
 use crate::metrics::Method;
+use crate::token::Scopes;
 
 /// Serves `sns.v1.SnsService` from one replica.
 #[derive(Clone, Debug)]
@@ -34,6 +36,24 @@ impl SnsApi {
         SnsServiceServer::new(self).max_decoding_message_size(limits::MESSAGE_BYTES)
     }
 
+    /// Who calls, with a token that is good for `scopes` and was not revoked.
+    pub(crate) async fn admit(&self, metadata: &MetadataMap, scopes: Scopes) -> Result<(), Status> {
+        let caller = self.shared.caller(metadata, scopes)?;
+        let deadline = Deadline::of(metadata);
+        let reached = self.shared.reach_as(&caller, caller.since, false, deadline);
+        reached.await.map(drop)
+    }
+
+    /// How people get in.
+    pub(crate) fn policy(&self) -> accounts::Policy {
+        self.shared.accounts().policy
+    }
+
+    /// What the pages call of `AuthService`.
+    pub(crate) fn auth(&self) -> AuthApi {
+        AuthApi::new(self.shared.clone())
+    }
+
     /// Opens TIMELINE mode; what refuses it later is the last item.
     pub(crate) fn open_timeline<R>(
         &self,
@@ -43,7 +63,7 @@ impl SnsApi {
     where
         R: Stream<Item = Result<TimelineRequest, Status>> + Send + Unpin + 'static,
     {
-        let caller = self.shared.caller(metadata)?;
+        let caller = self.shared.caller(metadata, Scopes::READ)?;
         let deadline = Deadline::of(metadata);
         let timeline = Timeline::new(self.shared.clone(), caller, deadline, requests);
         Ok(timeline.into_responses())
@@ -56,7 +76,7 @@ impl SnsService for SnsApi {
         &self,
         request: Request<LoginRequest>,
     ) -> Result<Response<LoginResponse>, Status> {
-        let call = write::login(&self.shared, request);
+        let call = accounts::login(&self.shared, request);
         self.shared.measured(Method::Login, call).await
     }
 

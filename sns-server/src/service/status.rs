@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use sns_proto::auth::v1::AuthErrorReason;
 use sns_proto::reason;
 use sns_proto::v1::{ErrorReason, TimelineRefused};
 use tonic::{Code, Status};
@@ -15,7 +16,22 @@ const MESSAGE_BYTES: usize = 1_024;
 
 /// The status of a refusal. `message` is for a human; it is cut at 1,024 bytes.
 pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
-    let mut message = message.into();
+    let retry_ms = reason::retry_after_ms(reason);
+    named(
+        reason::code_of(reason),
+        reason::name(reason),
+        retry_ms,
+        message.into(),
+    )
+}
+
+/// The status of a refusal by the accounts.
+pub fn auth(reason: AuthErrorReason, message: impl Into<String>) -> Status {
+    let code = reason::auth_code_of(reason);
+    named(code, reason::auth_name(reason), None, message.into())
+}
+
+fn named(code: i32, name: &str, retry_ms: Option<u32>, mut message: String) -> Status {
     if message.len() > MESSAGE_BYTES {
         let end = (0..=MESSAGE_BYTES)
             .rev()
@@ -23,15 +39,12 @@ pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
             .unwrap_or(0);
         message.truncate(end);
     }
-    let mut details = ErrorDetails::with_error_info(
-        reason::name(reason),
-        reason::DOMAIN,
-        HashMap::<String, String>::new(),
-    );
-    if let Some(ms) = reason::retry_after_ms(reason) {
+    let mut details =
+        ErrorDetails::with_error_info(name, reason::DOMAIN, HashMap::<String, String>::new());
+    if let Some(ms) = retry_ms {
         details.set_retry_info(Some(Duration::from_millis(ms.into())));
     }
-    Status::with_error_details(Code::from_i32(reason::code_of(reason)), message, details)
+    Status::with_error_details(Code::from_i32(code), message, details)
 }
 
 /// The status of an error of the core. A bug of ours is logged here, once, with what is behind it;
@@ -51,10 +64,13 @@ pub fn of(error: sns_core::Error) -> Status {
 
 /// The reason that a status carries; `None` for one of the transport, or of a newer version.
 pub fn reason_of(status: &Status) -> Option<ErrorReason> {
+    reason::from_name(&reason_name(status)?)
+}
+
+/// The name of the reason that a status carries, of the accounts too.
+pub fn reason_name(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
-    (info.domain == reason::DOMAIN)
-        .then(|| reason::from_name(&info.reason))
-        .flatten()
+    (info.domain == reason::DOMAIN).then_some(info.reason)
 }
 
 /// The answer of a stream to a post that `CreatePost` would have refused with `error`.
@@ -65,6 +81,18 @@ pub fn refused(request_id: String, error: &sns_core::Error) -> TimelineRefused {
         reason: error.reason().into(),
         message: error.message().to_owned(),
         retry_after_ms: reason::retry_after_ms(error.reason()).unwrap_or(0),
+    }
+}
+
+/// The answer of a stream to a post that a call would have been refused with this status.
+pub fn refused_by(request_id: String, status: &Status) -> TimelineRefused {
+    let named = reason_name(status).unwrap_or_default();
+    TimelineRefused {
+        request_id,
+        code: status.code().into(),
+        reason: reason::number_of(&named),
+        message: status.message().to_owned(),
+        retry_after_ms: 0,
     }
 }
 

@@ -20,20 +20,25 @@ use sns_proto::v1::{
     ErrorReason, TimelineDeleted, TimelineHeartbeat, TimelineOpen, TimelinePost, TimelinePosted,
     TimelineRequest, TimelineResponse,
 };
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{
+    Instant, Interval, MissedTickBehavior, Sleep, interval, sleep_until, timeout_at,
+};
 use tonic::{Code, Status};
 
 use super::call::{Deadline, Shared, stopping};
 use super::write::Identity;
-use super::{encode, status};
+use super::{accounts, encode, status};
 use crate::metrics::Method;
-use crate::token::Caller;
+use crate::token::{Caller, Scopes};
 
 /// How long a client may take to send `open`.
 const OPEN_WAIT: Duration = Duration::from_secs(10);
 
 /// After so long without a message a heartbeat goes down.
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// How often an open stream looks whether its token is good still.
+const RECHECK: Duration = Duration::from_secs(1);
 
 /// Posts of one stream that wait for their outcome; further ones wait in the transport.
 const POSTS_IN_FLIGHT: usize = 64;
@@ -67,6 +72,7 @@ pub(crate) struct Timeline<R> {
     /// Outcomes of posts, in the order of the requests.
     answers: FuturesOrdered<BoxFuture<'static, TimelineResponse>>,
     silence: Pin<Box<Sleep>>,
+    recheck: Interval,
     /// Why the stream ends, and until when it waits for answers.
     end: Option<(Status, Instant)>,
     over: bool,
@@ -97,6 +103,7 @@ where
             ready: VecDeque::new(),
             answers: FuturesOrdered::new(),
             silence: Box::pin(sleep_until(Instant::now() + SILENCE)),
+            recheck: recheck(),
             end: None,
             over: false,
         }
@@ -162,12 +169,22 @@ where
                 request = self.requests.next(), if takes_posts => match request {
                     None => self.half_closed = true,
                     Some(Ok(TimelineRequest { request: Some(Asked::Post(post)) })) => {
-                        let answer = answer(&self.shared, sns, &self.caller, post);
-                        self.answers.push_back(answer);
+                        match self.shared.still_good(sns, &self.caller) {
+                            Ok(()) => {
+                                let answer = answer(&self.shared, sns, &self.caller, post);
+                                self.answers.push_back(answer);
+                            }
+                            Err(why) => self.end(why),
+                        }
                     }
                     Some(Ok(_)) => self.end(protocol("after `open` only `post` may follow")),
                     Some(Err(broken)) => self.end(broken),
                 },
+                _ = self.recheck.tick() => {
+                    if let Err(why) = self.shared.still_good(sns, &self.caller) {
+                        self.end(why);
+                    }
+                }
                 () = &mut self.silence => {
                     let seq = subscription.position();
                     return Ok(heartbeat(seq));
@@ -181,6 +198,7 @@ where
         let Some((sns, mut subscription)) = self.live.take() else {
             return Err(stopping());
         };
+        self.shared.still_good(&sns, &self.caller)?;
         let read = move || {
             let mut events = VecDeque::new();
             let mut trouble = None;
@@ -232,7 +250,8 @@ where
         // A resumed stream goes on from a state that this server may not have reached yet.
         let after = Seq::from_u64(open.after_seq.unwrap_or(0)).max(self.caller.since);
         let deadline = self.deadline.restarted();
-        let sns = self.shared.reach(after, false, deadline).await?;
+        let reached = self.shared.reach_as(&self.caller, after, false, deadline);
+        let sns = reached.await?;
         let user = self.caller.user;
         let subscription = {
             let sns = sns.clone();
@@ -243,6 +262,12 @@ where
         };
         Ok((sns, subscription))
     }
+}
+
+fn recheck() -> Interval {
+    let mut recheck = interval(RECHECK);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    recheck
 }
 
 fn options(open: &TimelineOpen) -> Subscribe {
@@ -294,6 +319,13 @@ fn answer(
         request_id,
         seen,
     } = post;
+    if let Err(refused) = accounts::may(caller, Scopes::POST) {
+        let refused = status::refused_by(request_id, &refused);
+        return Box::pin(std::future::ready(TimelineResponse {
+            seq: 0,
+            response: Some(Told::Refused(refused)),
+        }));
+    }
     let pending = Identity::parse(&request_id, seen)
         .map(|identity| identity.write(sns).post(&caller.user, &text));
     let (shared, began) = (shared.clone(), std::time::Instant::now());

@@ -1,14 +1,15 @@
-//! The writes: a user, a follow, a post, and their undoing.
+//! The writes: a follow, a post, and their undoing.
 
 use sns_core::{RequestId, Seq, Sns, Username};
 use sns_proto::v1::{
-    CreatePostRequest, CreatePostResponse, DeletePostRequest, DeletePostResponse, ErrorReason,
-    FollowRequest, FollowResponse, LoginRequest, LoginResponse, UnfollowRequest, UnfollowResponse,
+    CreatePostRequest, CreatePostResponse, DeletePostRequest, DeletePostResponse, FollowRequest,
+    FollowResponse, UnfollowRequest, UnfollowResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::call::{Deadline, Shared, outcome};
 use super::{encode, status};
+use crate::token::{Caller, Scopes};
 
 /// What makes a write safe to repeat.
 pub(crate) struct Identity {
@@ -38,45 +39,20 @@ impl Identity {
 }
 
 /// The handle for a write: the node has caught up.
-async fn writable(shared: &Shared, deadline: Deadline) -> Result<Sns, Status> {
-    shared.reach(Seq::ZERO, false, deadline).await
-}
-
-pub(crate) async fn login(
-    shared: &Shared,
-    request: Request<LoginRequest>,
-) -> Result<Response<LoginResponse>, Status> {
-    let deadline = Deadline::of(request.metadata());
-    let LoginRequest { username, password } = request.into_inner();
-    let user = Username::parse(&username).map_err(status::of)?;
-    if !password.is_empty() {
-        return Err(status::status(
-            ErrorReason::PasswordUnsupported,
-            "there are no passwords yet: leave it empty",
-        ));
-    }
-    let sns = writable(shared, deadline).await?;
-    // It looks first whether the user is there: that may be a read from the disk.
-    let pending = shared.read(move || Ok(sns.create_user(&user))).await?;
-    let made = outcome(pending, deadline).await?;
-    Ok(Response::new(LoginResponse {
-        token: shared.key().sign(&user, made.seq),
-        created: made.created,
-        username: user.to_string(),
-        seq: made.seq.as_u64(),
-    }))
+async fn writable(shared: &Shared, caller: &Caller, deadline: Deadline) -> Result<Sns, Status> {
+    shared.reach_as(caller, Seq::ZERO, false, deadline).await
 }
 
 pub(crate) async fn follow(
     shared: &Shared,
     request: Request<FollowRequest>,
 ) -> Result<Response<FollowResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::POST)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
-    let sns = writable(shared, deadline).await?;
+    let sns = writable(shared, &caller, deadline).await?;
     let pending = identity.write(&sns).follow(&caller.user, &followee);
     let seq = outcome(pending, deadline).await?.as_u64();
     Ok(Response::new(FollowResponse { seq }))
@@ -86,12 +62,12 @@ pub(crate) async fn unfollow(
     shared: &Shared,
     request: Request<UnfollowRequest>,
 ) -> Result<Response<UnfollowResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::POST)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
-    let sns = writable(shared, deadline).await?;
+    let sns = writable(shared, &caller, deadline).await?;
     let pending = identity.write(&sns).unfollow(&caller.user, &followee);
     let seq = outcome(pending, deadline).await?.as_u64();
     Ok(Response::new(UnfollowResponse { seq }))
@@ -101,11 +77,11 @@ pub(crate) async fn create_post(
     shared: &Shared,
     request: Request<CreatePostRequest>,
 ) -> Result<Response<CreatePostResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::POST)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
-    let sns = writable(shared, deadline).await?;
+    let sns = writable(shared, &caller, deadline).await?;
     let pending = identity.write(&sns).post(&caller.user, &request.text);
     let post = Some(encode::post(&outcome(pending, deadline).await?));
     Ok(Response::new(CreatePostResponse { post }))
@@ -115,11 +91,11 @@ pub(crate) async fn delete_post(
     shared: &Shared,
     request: Request<DeletePostRequest>,
 ) -> Result<Response<DeletePostResponse>, Status> {
-    let caller = shared.caller(request.metadata())?;
+    let caller = shared.caller(request.metadata(), Scopes::POST)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
-    let sns = writable(shared, deadline).await?;
+    let sns = writable(shared, &caller, deadline).await?;
     let id = Seq::from_u64(request.id);
     let pending = identity.write(&sns).delete(&caller.user, id);
     let seq = outcome(pending, deadline).await?.as_u64();

@@ -90,7 +90,7 @@ async fn dead_with(file: NodeFile, words: Option<&str>) -> Row {
     if let Some(words) = words {
         std::fs::write(process::log_path(&dir), words).unwrap();
     }
-    ask(data.path(), "a-master", &HashMap::new()).await
+    ask(data.path(), "a-master", None, &HashMap::new()).await
 }
 
 #[tokio::test]

@@ -16,9 +16,10 @@ use super::keeper::Kept;
 use crate::config::{DataConfig, PageFlags};
 use crate::failure::Result;
 use crate::pair::driver::partner::{NotStarted, Partner, Seen};
-use crate::pair::heartbeat;
+use crate::pair::heartbeat::{self, Asker};
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, Handle, ProcessId};
+use crate::token::{InternalKey, Purpose};
 
 /// How often each node is asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -68,8 +69,9 @@ impl PairOfNodes {
         let (slave, master) = (node(ServerRole::Slave)?, node(ServerRole::Master)?);
         let heard = Arc::<Heard>::default();
         let mut asking = JoinSet::new();
+        let asker = Asker::new("up", InternalKey::of_data(&data.path, Purpose::Pair)?);
         for node in [&slave, &master] {
-            asking.spawn(ask(node.clone(), heard.clone()));
+            asking.spawn(ask(asker.clone(), node.clone(), heard.clone()));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -106,13 +108,13 @@ impl PairOfNodes {
 }
 
 /// Asks one node for ever.
-async fn ask(node: Arc<Partner>, heard: Arc<Heard>) {
+async fn ask(asker: Asker, node: Arc<Partner>, heard: Arc<Heard>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(file) = node.file() else {
             continue;
         };
-        if let Ok(heartbeat) = heartbeat::ask_once("up", &file.peer_address).await {
+        if let Ok(heartbeat) = heartbeat::ask_once(&asker, &file.peer_address).await {
             heard.answers.fetch_add(1, Ordering::Relaxed);
             let server = heartbeat.server.unwrap_or_default();
             if server.state() == ServerState::Serving {

@@ -13,11 +13,14 @@ use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use super::keeper::Kept;
+use crate::announce;
 use crate::args::Policy;
 use crate::failure::{Failure, Result};
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
+use crate::service::accounts::Policy as AuthPolicy;
 use crate::status_cmd;
+use crate::token::{InternalKey, Purpose};
 
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -37,13 +40,21 @@ impl RouterProcess {
     pub(super) const RULES: Rules = Rules::ROUTER;
 
     /// Call it inside a tokio runtime.
-    pub(super) fn new(listen: SocketAddr, policy: Policy, data: &Path, uri: Uri) -> Result<Self> {
+    pub(super) fn new(
+        listen: SocketAddr,
+        policy: Policy,
+        auth: AuthPolicy,
+        data: &Path,
+        uri: Uri,
+    ) -> Result<Self> {
+        let key = announce::key_file(data);
+        InternalKey::of_data(data, Purpose::Announce)?.keep(&key)?;
         let answers = Arc::new(AtomicU64::new(0));
         let count = answers.clone();
         let mut asking = JoinSet::new();
         asking.spawn(async move {
             loop {
-                if status_cmd::list(&uri).await.is_ok() {
+                if status_cmd::list(&uri, None).await.is_ok() {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(ASK_EVERY).await;
@@ -61,9 +72,16 @@ impl RouterProcess {
             "--policy",
             policy,
         ];
+        let mut args = args.map(OsString::from).to_vec();
+        args.extend(["--announce-key".into(), key.into()]);
+        let auth = auth
+            .flags()
+            .into_iter()
+            .filter(|(name, _)| *name == "--auth");
+        args.extend(auth.flat_map(|(name, value)| [name.into(), value.into()]));
         Ok(Self {
             program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
-            args: args.map(OsString::from).to_vec(),
+            args,
             dir: super::router_dir(data),
             child: None,
             answers,

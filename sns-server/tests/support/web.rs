@@ -144,6 +144,23 @@ impl Web {
         self.send(request.body(body).unwrap()).await
     }
 
+    /// How any request at all is answered; what a stream says is not waited for.
+    pub async fn status(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> StatusCode {
+        let mut request = self.request(method, path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let answer = timeout(PATIENCE, self.client.request(request)).await;
+        answer.expect("an answer in time").unwrap().status()
+    }
+
     /// Opens the stream of events; `after` is the last event that came.
     pub async fn events(&self, query: &str, after: Option<u64>) -> Events {
         let path = format!("/api/v1/timeline{query}");

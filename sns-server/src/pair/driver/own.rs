@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
+use crate::pair::heartbeat::Asker;
 use crate::pair::process::{ProcessId, lock_holder};
 use crate::run_file::NodeFile;
 
@@ -14,6 +15,8 @@ pub(super) struct Myself {
     pub(super) peer_address: String,
     pub(super) http_address: String,
     pub(super) restarts: u64,
+    /// As whom it asks its partner.
+    pub(super) asker: Asker,
     pub(super) dir: PathBuf,
     /// Whether it was asked to stop; held while the file is written, so that this never goes back.
     pub(super) stopping: Arc<Mutex<bool>>,

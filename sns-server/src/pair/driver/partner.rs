@@ -240,6 +240,9 @@ impl Partner {
         let http = http.map_or_else(|| OFF.to_owned(), |http| http.to_string());
         flag("--http", http.into());
         flag("--slow-call-ms", self.page.slow_call_ms.to_string().into());
+        for (name, value) in self.page.auth.flags() {
+            flag(name, value.into());
+        }
         flag(
             "--segment-bytes",
             self.data.segment_bytes.to_string().into(),

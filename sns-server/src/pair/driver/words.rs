@@ -95,6 +95,7 @@ mod tests {
             page: PageConfig {
                 http: None,
                 slow_call_ms: 250,
+                auth: crate::service::accounts::Policy::open(),
             },
         }
     }

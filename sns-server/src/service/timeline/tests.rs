@@ -5,7 +5,9 @@ use super::*;
 use std::sync::Arc;
 
 use crate::metrics::Metrics;
+use crate::service::accounts::{Accounts, Policy};
 use crate::token::TokenKey;
+use crate::token::tests::token_of;
 use sns_core::Username;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +28,8 @@ impl Scene {
         let shutdown = CancellationToken::new();
         let (open, opened) = watch::channel(Some(sns.clone()));
         let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
-        let key = TokenKey::new([1; 32], "d");
-        let shared = Shared::new(opened, key, shutdown.clone(), metrics);
+        let accounts = Accounts::new(Policy::open(), TokenKey::new([1; 32], "d"));
+        let shared = Shared::new(opened, accounts, shutdown.clone(), metrics);
         Self {
             sns,
             user,
@@ -38,8 +40,9 @@ impl Scene {
     }
 
     fn stream(&self, first: Option<Asked>) -> Responses {
-        let token = self.shared.key().sign(&self.user, self.sns.applied());
-        let caller = self.shared.key().check(&token).unwrap();
+        let key = &self.shared.accounts().key;
+        let token = token_of(key, self.user, self.sns.applied());
+        let caller = key.check(&token, 1).unwrap();
         let first = first.map(|first| {
             Ok(TimelineRequest {
                 request: Some(first),
@@ -109,4 +112,15 @@ async fn a_dropped_stream_gives_its_place_back_and_a_stop_ends_it() {
     stream.next().await.unwrap().unwrap();
     scene.sns.drain();
     ends_with(stream.next().await, ErrorReason::ShuttingDown);
+}
+
+#[tokio::test]
+async fn a_stream_ends_within_a_second_of_the_end_of_its_token() {
+    let scene = Scene::new();
+    let mut stream = scene.open();
+    stream.next().await.unwrap().unwrap();
+    let revoked = scene.sns.write().revoke_tokens(&scene.user);
+    revoked.wait().unwrap();
+    ends_with(stream.next().await, ErrorReason::TokenInvalid);
+    ends_with(scene.open().next().await, ErrorReason::TokenInvalid);
 }
