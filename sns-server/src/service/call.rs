@@ -114,10 +114,15 @@ impl Shared {
         );
     }
 
-    /// Who calls, with a token that is good for `scopes`. Whether it was revoked shows once a state
-    /// is reached.
+    /// Who calls, with a token that is good for `scopes` and was not revoked as far as can be told at
+    /// once. [`Shared::reach_as`] tells for sure.
     pub(crate) fn caller(&self, metadata: &MetadataMap, scopes: Scopes) -> Result<Caller, Status> {
-        self.0.accounts.caller(metadata, scopes)
+        let caller = self.0.accounts.caller(metadata, scopes)?;
+        let open = self.0.sns.borrow().clone();
+        if let Some(sns) = open {
+            self.still_good(&sns, &caller)?;
+        }
+        Ok(caller)
     }
 
     /// As [`Shared::reach`], for a caller whose token was not revoked as far as that state knows.
