@@ -30,6 +30,9 @@ mod call;
 mod client;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod options;
 mod pages;
 mod retry;
@@ -40,6 +43,8 @@ mod ticket;
 mod timeline;
 mod types;
 mod wire;
+#[cfg(any(test, fuzzing))]
+mod wrap;
 
 pub use client::{Client, Write};
 pub use error::{Error, ErrorKind, Reason, Result};

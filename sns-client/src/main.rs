@@ -17,6 +17,7 @@ mod screen;
 mod show;
 mod terminal;
 mod top;
+mod wrap;
 
 use std::process::ExitCode;
 

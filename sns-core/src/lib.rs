@@ -29,6 +29,9 @@ mod command;
 mod cursor;
 mod data_dir;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 pub mod limits;
 pub mod log;

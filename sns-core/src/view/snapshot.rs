@@ -23,12 +23,13 @@ use super::keys::meta::{self, FORMAT, Meta};
 use super::{Error, KEY_BYTES, Store, codec, digest};
 use crate::log::LogId;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+
 const MAGIC: &[u8; 8] = b"SNSSNAP1";
 pub(crate) const HEADER_BYTES: usize = 64;
 /// Bytes that are loaded into sled in one step: nobody reads from it yet.
 const LOAD_BYTES: usize = 4 * 1024 * 1024;
-/// No value is longer; a length past it is damage.
-const VALUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// One snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,16 +265,20 @@ fn read(
         let mut len = [0; 4];
         body.read_exact(&mut len).map_err(failed())?;
         let len = u32::from_le_bytes(len);
-        if len > VALUE_BYTES_MAX {
+        if len as usize > codec::VALUE_BYTES_MAX + 4 {
             return Err(damaged(path, "holds a value that is too long"));
         }
         each(key, take(&mut body, len).map_err(failed())?)?;
     }
 }
 
+/// Memory grows with what is there, not with what a length says is there.
 fn take(from: &mut impl Read, len: u32) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len as usize];
-    from.read_exact(&mut bytes)?;
+    let mut bytes = Vec::new();
+    from.take(len.into()).read_to_end(&mut bytes)?;
+    if bytes.len() < len as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(bytes)
 }
 

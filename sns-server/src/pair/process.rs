@@ -24,6 +24,10 @@ use crate::telemetry::escaped;
 /// A `server.log` past this is set aside at the next start; one older one is kept.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
+/// How often `/proc/locks` is read before a lock counts as held by nobody: the kernel prints it in
+/// pieces, and while others take and give back locks a row may fall between two of them.
+const LOOKS: u32 = 3;
+
 /// The kernel counts start times in 1/100 s, on every architecture that we run on.
 const TICKS_PER_SECOND: u64 = 100;
 
@@ -143,15 +147,18 @@ pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let locks = fs::read_to_string("/proc/locks")?;
-    let held = locks.lines().filter_map(parse_lock);
-    for lock in held.filter(|lock| lock.inode == file.ino()) {
-        // Some file systems show another device there than `stat` does.
-        let same = (lock.major, lock.minor)
-            == (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
-        if same || has_open(lock.pid, path) {
-            return Ok(Some(lock.pid));
+    for _ in 0..LOOKS {
+        let locks = fs::read_to_string("/proc/locks")?;
+        let held = locks.lines().filter_map(parse_lock);
+        for lock in held.filter(|lock| lock.inode == file.ino()) {
+            // Some file systems show another device there than `stat` does.
+            let same = (lock.major, lock.minor)
+                == (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+            if same || has_open(lock.pid, path) {
+                return Ok(Some(lock.pid));
+            }
         }
+        std::thread::yield_now();
     }
     Ok(None)
 }
