@@ -36,6 +36,8 @@ mod hub;
 pub mod limits;
 pub mod log;
 mod observer;
+#[doc(hidden)]
+pub mod own_file;
 mod pending;
 mod post;
 mod read;

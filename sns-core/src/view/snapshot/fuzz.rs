@@ -54,6 +54,7 @@ pub(crate) fn snapshot(data: &[u8], dir: &Path) {
 }
 
 fn sealed(about: &Meta, body: &[u8]) -> Vec<u8> {
+    // The header is as sound as a checksum makes it; what it says is for `info` to doubt.
     let mut file = header(about).to_vec();
     file.extend_from_slice(body);
     file.extend_from_slice(&xxh3_128(body).to_le_bytes());
