@@ -56,6 +56,7 @@ pub mod pair {
     }
 }
 
+pub mod escape;
 pub mod reason;
 
 /// The compiled descriptors of every file in `proto/`, for server reflection.

@@ -31,6 +31,9 @@ mod call;
 mod client;
 mod engine;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod options;
 mod pages;
 mod retry;
@@ -41,6 +44,8 @@ mod ticket;
 mod timeline;
 mod types;
 mod wire;
+#[cfg(any(test, fuzzing))]
+mod wrap;
 
 pub use accounts::{Identity, Scope, Session};
 pub use client::{Client, Write};

@@ -19,6 +19,7 @@ mod screen;
 mod show;
 mod terminal;
 mod top;
+mod wrap;
 
 use std::process::ExitCode;
 

@@ -1,10 +1,13 @@
 //! Values as text: plain functions, no terminal.
 
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use serde::Serialize;
 use sns_client::{Post, Seq, User};
+/// The text of others as one line that leaves a terminal alone. The bytes as they are come with
+/// `--json`.
+pub(crate) use sns_proto::escape::escape;
+use sns_proto::escape::escape_json;
 
 use crate::output::Failure;
 
@@ -107,49 +110,7 @@ pub(crate) fn object(value: &impl Serialize) -> String {
     // Strings and numbers always have a JSON form.
     let text = serde_json::to_string(value).unwrap_or_default();
     // JSON leaves C1 controls and bidi marks as they are; as escapes they mean the same.
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_treacherous(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(safe, "\\u{unit:04x}");
-            }
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
-/// The text of others as one line that leaves a terminal alone: control characters, bidi overrides
-/// and invisible marks show as escapes. The bytes as they are come with `--json`.
-pub(crate) fn escape(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\t' => safe.push_str("\\t"),
-            c if is_treacherous(c) => {
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
-            }
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
-/// Whether a character acts on a terminal, or on how others are shown, instead of being shown.
-fn is_treacherous(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Bidi: marks, embeddings, overrides, isolates.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separators.
-            | '\u{2028}' | '\u{2029}'
-            // Invisible: zero width space, word joiner and its kin, byte order mark, deprecated
-            // formats, interlinear notes, tags. Joiners stay: emoji and scripts need them.
-            | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    escape_json(&text)
 }
 
 #[cfg(test)]

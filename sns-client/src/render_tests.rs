@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use proptest::prelude::*;
+use sns_proto::escape::is_treacherous;
 
 /// Texts as others may send them.
 const TEXTS: &[&str] = &[

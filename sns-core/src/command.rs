@@ -197,6 +197,9 @@ impl Entry {
     /// # Errors
     /// `Damaged`: these bytes are no entry, or a newer version wrote it.
     pub(crate) fn decode(index: u64, bytes: &[u8]) -> Result<Self> {
+        if !(1..=Seq::INDEX_MAX).contains(&index) {
+            return Err(damaged(index, "has an index that no log of ours gives"));
+        }
         let entry = wire::Entry::decode(bytes)
             .map_err(|e| damaged(index, "holds no entry").with_source(e))?;
         if entry.min_version > APPLY_VERSION {

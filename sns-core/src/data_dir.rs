@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Reason, Result};
 use crate::log::LogId;
 use crate::log::dir::network_file_system;
+use crate::own_file;
 
 /// The version of the layout below.
 const VERSION: u32 = 1;
@@ -67,8 +68,8 @@ impl DataDir {
     ///
     /// # Errors
     /// `Unavailable`, `Exhausted`: the file system refused. `Damaged`: `format.json` cannot be read,
-    /// or a newer version wrote it. `Invalid`: a network file system, or a directory with other
-    /// things in it.
+    /// or a newer version wrote it. `Invalid`: a network file system, a directory with other things
+    /// in it, or one that belongs to another user or may be written by others.
     pub fn open(path: impl AsRef<Path>, force: bool) -> Result<Self> {
         let path = path.as_ref();
         if !path.join("format.json").exists() {
@@ -176,7 +177,8 @@ impl DataDir {
     pub fn open_existing(path: impl AsRef<Path>, force: bool) -> Result<Self> {
         let path = path.as_ref();
         let file = path.join("format.json");
-        let text = match fs::read_to_string(&file) {
+        refuse_open_to_others(path)?;
+        let text = match own_file::read(&file, own_file::SMALL_BYTES) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 return Err(invalid(format!(
                     "there is no SNS data in {} (no format.json)",
@@ -185,7 +187,7 @@ impl DataDir {
             }
             other => other.map_err(failed("reading", &file))?,
         };
-        let format: Format = serde_json::from_str(&text).map_err(|e| {
+        let format: Format = serde_json::from_slice(&text).map_err(|e| {
             Error::new(
                 Reason::Damaged,
                 format!("{} is damaged: {e}", file.display()),
@@ -221,6 +223,7 @@ impl DataDir {
                 .map_err(failed("making the directory", path))
         };
         dir(path)?;
+        refuse_open_to_others(path)?;
         refuse_network(path, force)?;
         let known = [
             "log",
@@ -273,10 +276,18 @@ impl DataDir {
     /// The key with which tokens are signed; `DATA/secret` (0600).
     ///
     /// # Errors
-    /// `Unavailable`: it cannot be read. `Damaged`: it has another length.
+    /// `Unavailable`: it cannot be read. `Damaged`: it has another length. `Invalid`: others may
+    /// read it, or it belongs to another user.
     pub fn secret(&self) -> Result<[u8; 32]> {
         let path = self.path.join("secret");
-        let bytes = fs::read(&path).map_err(failed("reading", &path))?;
+        let found = fs::symlink_metadata(&path).map_err(failed("reading", &path))?;
+        if found.is_file()
+            && let Some(why) = own_file::open_to_others(&path, &found, true)
+        {
+            return Err(invalid(why));
+        }
+        let bytes =
+            own_file::read(&path, own_file::SMALL_BYTES).map_err(failed("reading", &path))?;
         bytes.try_into().map_err(|_| {
             Error::new(
                 Reason::Damaged,
@@ -338,14 +349,18 @@ impl DataDir {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
+                let _ = (&mut file).take(64).read_to_string(&mut holder);
                 return Err(Error::new(
                     Reason::LogUnavailable,
                     format!(
                         "the node {node} of {} runs already (process {}): stop it first, or give \
                          another name",
                         self.path.display(),
-                        holder.trim()
+                        // A number, or nothing that was written by us.
+                        holder
+                            .trim()
+                            .parse::<u32>()
+                            .map_or("?".into(), |pid| pid.to_string())
                     ),
                 ));
             }
@@ -365,7 +380,7 @@ impl DataDir {
     /// `Unavailable`: its lock cannot be asked.
     pub fn node_is_running(&self, node: &str) -> Result<bool> {
         let path = self.node_dir(node).join("lock");
-        let file = match File::open(&path) {
+        let file = match own_file::open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other.map_err(failed("opening", &path))?,
         };
@@ -416,13 +431,9 @@ fn check_node(node: &str) -> Result<()> {
 }
 
 pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    own_file::open_with(options.mode(0o600), path)
 }
 
 /// Writes a small file as a whole, synced; if it is there already, that one stays.
@@ -442,6 +453,26 @@ fn write_once(path: &Path, bytes: &[u8]) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(failed("syncing", dir))
+}
+
+/// Whoever may write into the directory may write the log, and take its locks: nobody else may. Its
+/// parts are looked at too: they may be older than the rights of the whole.
+fn refuse_open_to_others(path: &Path) -> Result<()> {
+    for part in ["", "log", "snapshots", "nodes"] {
+        let part = if part.is_empty() {
+            path.to_owned()
+        } else {
+            path.join(part)
+        };
+        let found = match fs::metadata(&part) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(failed("looking at", &part))?,
+        };
+        if let Some(why) = own_file::open_to_others(&part, &found, false) {
+            return Err(invalid(why));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_network(path: &Path, force: bool) -> Result<()> {

@@ -30,10 +30,15 @@ mod command;
 mod cursor;
 mod data_dir;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 pub mod limits;
 pub mod log;
 mod observer;
+#[doc(hidden)]
+pub mod own_file;
 mod pending;
 mod post;
 mod read;

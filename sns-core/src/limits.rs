@@ -9,6 +9,10 @@ pub const ENTRY_COMMANDS: usize = 4_096;
 /// other; half of what a NATS server takes by default.
 pub const ENTRY_BYTES: usize = 512 * 1024;
 
+/// The last clock of a writer that counts, milliseconds since 1970: the end of the year 9999, as far
+/// as the wire can say. A later one leaves log time as it was.
+pub const CLOCK_MS_MAX: u64 = 253_402_300_799_999;
+
 /// Bytes of a username: they make fixed-width keys.
 pub const USERNAME_BYTES: usize = 32;
 

@@ -1,7 +1,7 @@
 //! [`ViewFiles`]: where a view lives, and how it comes back when it is of no use.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_dir::NodeLock;
 use crate::error::{Error, Reason, Result};
 use crate::log::{self, Log, LogId};
+use crate::own_file;
 use crate::snapshots::SnapshotStore;
 use crate::view::snapshot::SnapshotInfo;
 use crate::view::{self, Standing, View};
@@ -75,8 +76,8 @@ pub(crate) struct AppliedNote {
 impl AppliedNote {
     /// What the node in `node_dir` noted last; nothing when it cannot be read.
     pub(crate) fn read(node_dir: &Path) -> Option<(LogId, Self)> {
-        let text = fs::read_to_string(node_dir.join("applied")).ok()?;
-        let note: Self = serde_json::from_str(&text).ok()?;
+        let text = own_file::read(&node_dir.join("applied"), own_file::SMALL_BYTES).ok()?;
+        let note: Self = serde_json::from_slice(&text).ok()?;
         let log_id = u128::from_str_radix(&note.log_id, 16).ok()?;
         Some((LogId(log_id), note))
     }
@@ -128,8 +129,12 @@ impl ViewFiles {
     pub(crate) fn open(&self, log: &dyn Log) -> Result<View> {
         self.remove_leftovers();
         let boot = boot_id();
-        let check = fs::read_to_string(self.boot_file())
-            .is_ok_and(|last| boot.as_deref() != Some(last.trim()));
+        let last = own_file::read(&self.boot_file(), own_file::SMALL_BYTES);
+        let check = match &last {
+            Ok(last) => boot.as_deref().map(str::as_bytes) != Some(last.trim_ascii()),
+            // What is there and is not ours says nothing good.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
         // What this node wrote last is checked before the marker says that it was: the check itself
         // may be interrupted.
         if !check {
@@ -172,8 +177,13 @@ impl ViewFiles {
     /// Notes that this node runs in this boot of the machine: on the disk before the view changes.
     fn mark_running(&self, boot: Option<&str>) -> Result<()> {
         let marker = self.boot_file();
-        fs::write(&marker, boot.unwrap_or_default())
-            .and_then(|()| File::open(&marker)?.sync_all())
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        own_file::open_with(&mut options, &marker)
+            .and_then(|mut file| {
+                file.write_all(boot.unwrap_or_default().as_bytes())?;
+                file.sync_all()
+            })
             .and_then(|()| File::open(&self.0.node_dir)?.sync_all())
             .map_err(|e| io_failed("writing", &marker, e))
     }

@@ -286,7 +286,9 @@ impl View {
         while slots.peek().is_some() {
             let mut memory = self.memory.write();
             let done = memory.meta.applied;
-            let log_time = memory.meta.log_time_ms.max(entry.clock_ms);
+            // A clock that is out of its mind does not count: log time never goes back.
+            let clock = Some(entry.clock_ms).filter(|ms| *ms <= limits::CLOCK_MS_MAX);
+            let log_time = memory.meta.log_time_ms.max(clock.unwrap_or_default());
             for (slot, command) in slots.by_ref().take(APPLY_CHUNK) {
                 let seq = Seq::new(index, slot);
                 if seq <= done {

@@ -1,6 +1,6 @@
 //! `down`: stops everything that runs on a data directory, whoever started it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,7 +41,10 @@ pub async fn run(config: DownConfig) -> Result<()> {
         .to_owned();
     let run = RunFile::read(&data);
     let mut stopped = 0;
-    if let Some(up) = run.as_ref().map(|run| run.up.clone()) {
+    // The launcher holds a lock on the directory itself: a file that names another process lies.
+    let launcher = process::lock_holder(&data).ok().flatten();
+    let up = run.as_ref().map(|run| run.up.clone());
+    if let Some(up) = up.filter(|up| launcher == Some(up.pid)) {
         // It stops the others. One that is stopped itself hears nothing.
         let mut stopping = Stopping::default();
         stopping.ask(up)?;
@@ -98,7 +101,7 @@ pub(crate) async fn stop_nodes(data: &Path, also: Vec<ProcessId>) -> Result<usiz
     // Asked anew until none has shown up for a while.
     let mut quiet_since = None;
     loop {
-        let living = run_file::living(data)?;
+        let mut living = run_file::living(data)?;
         for node in &living {
             if let Some(id) = ProcessId::of(node.pid)
                 && stopping.ask(id)?
@@ -106,6 +109,7 @@ pub(crate) async fn stop_nodes(data: &Path, also: Vec<ProcessId>) -> Result<usiz
                 deadline = deadline.max(Instant::now() + PATIENCE / 2);
             }
         }
+        living.retain(|node| !stopping.strangers.contains(&node.pid));
         if living.is_empty() && stopping.is_over() {
             let since = *quiet_since.get_or_insert(Instant::now());
             if stopping.handles.is_empty() || since.elapsed() >= LATE {
@@ -133,6 +137,8 @@ fn end_if_stopped(handle: &Handle) -> std::io::Result<()> {
 #[derive(Default)]
 struct Stopping {
     handles: HashMap<u32, Handle>,
+    /// No processes of ours, whatever the files say.
+    strangers: HashSet<u32>,
 }
 
 impl Stopping {
@@ -144,6 +150,19 @@ impl Stopping {
         if let Some(handle) = known.filter(|known| *known.id() == id) {
             // A stop signal may take effect after the question before.
             end_if_stopped(handle).map_err(refused)?;
+            return Ok(false);
+        }
+        if !id.is_alive() {
+            return Ok(false);
+        }
+        if !process::is_ours(&id) {
+            if self.strangers.insert(pid) {
+                tracing::warn!(
+                    pid,
+                    "a file or a lock of the data names a process that is no sns-server: it is left \
+                     alone; end it yourself if it holds up the data"
+                );
+            }
             return Ok(false);
         }
         let Some(handle) = Handle::open(id).map_err(refused)? else {

@@ -4,6 +4,8 @@
 //! import does not push out what the servers remember of their clients; a second run changes no
 //! follow, but it posts again.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod load;
 mod source;
 

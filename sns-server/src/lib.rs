@@ -8,6 +8,9 @@ pub mod config;
 mod copy;
 pub mod down;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod hex;
 pub mod http;
 pub mod import;

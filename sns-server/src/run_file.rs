@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sns_core::own_file;
 
 use crate::failure::{Failure, Result};
 use crate::pair::process::{self, ProcessId};
@@ -124,14 +125,23 @@ pub fn nodes(data: &Path) -> Vec<String> {
     let mut nodes: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.ends_with("-master") || name.ends_with("-slave"))
+        // As a node may be called; another name was not made by us.
+        .filter(|name| {
+            let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+            name.len() <= 64 && name.bytes().all(fits)
+        })
+        .take(NODES_MAX)
         .collect();
     // By pair, not by name: "a-master" comes before "a1-master".
     nodes.sort_unstable_by(|a, b| a.rsplit_once('-').cmp(&b.rsplit_once('-')));
     nodes
 }
 
+/// Nodes that a directory may have had; as many as a router knows.
+const NODES_MAX: usize = sns_core::limits::ROUTER_NODES;
+
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
-    let text = match std::fs::read(path) {
+    let text = match own_file::read(path, own_file::SMALL_BYTES) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
         Err(e) => {

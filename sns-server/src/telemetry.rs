@@ -4,6 +4,8 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+/// Text of others as an operator may see it, on one line.
+pub use sns_proto::escape::escape as escaped;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Failure, Result};
@@ -72,20 +74,6 @@ pub fn print_failure(failure: &Failure, json: bool) {
     };
     // With stderr gone there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// `text` with every control character written as an escape, line breaks too.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        // Bidirectional overrides reorder what is read; they go with the control characters.
-        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

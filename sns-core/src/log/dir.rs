@@ -37,6 +37,8 @@ mod commit;
 mod disk;
 mod follow;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod lock;
 mod options;
 mod read;

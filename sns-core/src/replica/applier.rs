@@ -1,5 +1,6 @@
 //! The applier: follows the log and applies it, whoever wrote it.
 
+use std::sync::Once;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const WAIT: Duration = Duration::from_millis(500);
 const BEHIND: u64 = 1;
 /// Between two attempts when the log cannot be read.
 const RETRY: Duration = Duration::from_millis(200);
+/// A clock that is so far ahead of ours is wrong, or ours is.
+const CLOCK_AHEAD_MS: u64 = 60 * 60 * 1_000;
 
 /// Why one round ended.
 enum Trouble {
@@ -100,6 +103,7 @@ fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Tr
     let (outcomes, changes) = view
         .apply(record.index, record.crc, &entry)
         .map_err(Trouble::View)?;
+    look_at_clock(replica, record.index, &entry);
     let applied = view.standing().applied;
     // While a rebuilt view catches up, it stays where it was: nothing is read from it meanwhile.
     replica
@@ -130,6 +134,25 @@ fn apply(replica: &Replica, view: &view::View, record: &Record) -> Result<(), Tr
         let _ = reply.send(Ok(outcome));
     }
     Ok(())
+}
+
+/// Log time never goes back, so that one wrong clock shows in the times of posts until the others have
+/// caught up with it: somebody has to set it right, and is told once.
+fn look_at_clock(replica: &Replica, index: u64, entry: &Entry) {
+    static TOLD: Once = Once::new();
+    let ahead_ms = entry.clock_ms.saturating_sub(replica.clock.now_ms());
+    if ahead_ms > CLOCK_AHEAD_MS {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                index,
+                // A name as the log has it: whoever can write there chose it.
+                writer = ?entry.writer,
+                ahead_ms,
+                "a writer's clock is far ahead of this one, and times of posts follow the fastest: \
+                 set the clocks of all machines by NTP"
+            );
+        });
+    }
 }
 
 fn of_log(error: log::Error) -> Trouble {

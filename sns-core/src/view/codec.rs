@@ -6,6 +6,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Error, KEY_BYTES};
 
+/// No value is longer. A length inside a value that claims more is damage: memory is given to it
+/// before its bytes are looked for.
+pub(crate) const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Encodes a value for `key`.
 pub(crate) fn encode<T: Serialize>(key: [u8; KEY_BYTES], value: &T) -> Result<Vec<u8>, Error> {
     let mut bytes = bincode::serde::encode_to_vec(value, bincode::config::standard())
@@ -27,7 +31,8 @@ pub(crate) fn decode<T: DeserializeOwned>(key: [u8; KEY_BYTES], bytes: &[u8]) ->
     if u32::from_le_bytes(*crc) != checksum(key, value) {
         return Err(damaged("has a bad checksum"));
     }
-    match bincode::serde::decode_from_slice(value, bincode::config::standard()) {
+    let bounded = bincode::config::standard().with_limit::<VALUE_BYTES_MAX>();
+    match bincode::serde::decode_from_slice(value, bounded) {
         Ok((decoded, used)) if used == value.len() => Ok(decoded),
         _ => Err(damaged("cannot be decoded")),
     }
@@ -55,5 +60,15 @@ mod tests {
             assert!(decode::<(u64, String)>(key, &flipped).is_err(), "bit {bit}");
         }
         assert!(decode::<(u64, String)>([2; KEY_BYTES], &bytes).is_err());
+    }
+
+    #[test]
+    fn a_length_that_claims_all_memory_is_damage_and_takes_none() {
+        let key = [1; KEY_BYTES];
+        let mut bytes = vec![253];
+        bytes.extend((u64::MAX / 16).to_le_bytes());
+        let crc = checksum(key, &bytes);
+        bytes.extend(crc.to_le_bytes());
+        assert!(decode::<String>(key, &bytes).is_err());
     }
 }

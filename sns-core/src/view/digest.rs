@@ -177,7 +177,7 @@ impl Facts {
     pub(crate) fn check(&self, meta: &Meta) -> Result<(), &'static str> {
         let (first, next) = meta.deletions;
         // The oldest chunk goes as a whole.
-        let deletions = next - first / deletion::CHUNK * deletion::CHUNK;
+        let deletions = next.saturating_sub(first / deletion::CHUNK * deletion::CHUNK);
         if self.others.wrapping_add(self.follows) != meta.digest {
             Err("the stored facts do not add up to its digest")
         } else if self.follows != self.mirrored {

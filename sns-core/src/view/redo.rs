@@ -15,16 +15,19 @@
 //! It needs no sync: after a power cut the whole view is checked before it is used.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::{Error, KEY_BYTES};
+use crate::own_file;
 use crate::seq::Seq;
 
 const MAGIC: &[u8; 8] = b"SNSREDO1";
 const REMOVED: u32 = u32::MAX;
+/// Several times the largest window of the view writer: what is longer was not written by it.
+const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A key, and its new value; `None` removes it.
 pub(super) type Pair = ([u8; KEY_BYTES], Option<Vec<u8>>);
@@ -75,7 +78,11 @@ pub(super) fn write(dir: &Path, redo: &Redo) -> Result<(), Error> {
     let sum = xxh3_128(&bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
     let path = path(dir);
-    fs::write(&path, bytes).map_err(|e| failed(&path, &e))
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    own_file::open_with(&mut options, &path)
+        .and_then(|mut file| file.write_all(&bytes))
+        .map_err(|e| failed(&path, &e))
 }
 
 /// Numbers of pairs and bytes are bounded far below 2^32 by the window of the writer.
@@ -86,7 +93,7 @@ fn length(len: usize) -> u32 {
 /// The file, if there is one and it is whole.
 pub(super) fn read(dir: &Path) -> Result<Option<Redo>, Error> {
     let path = path(dir);
-    match fs::read(&path) {
+    match own_file::read(&path, FILE_BYTES_MAX) {
         Ok(bytes) => Ok(parse(&bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed(&path, &e)),

@@ -22,13 +22,16 @@ use xxhash_rust::xxh3::Xxh3;
 use super::keys::meta::{self, FORMAT, Meta};
 use super::{Error, KEY_BYTES, Store, codec, digest};
 use crate::log::LogId;
+use crate::own_file;
+use crate::seq::Seq;
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 
 const MAGIC: &[u8; 8] = b"SNSSNAP1";
 pub(crate) const HEADER_BYTES: usize = 64;
 /// Bytes that are loaded into sled in one step: nobody reads from it yet.
 const LOAD_BYTES: usize = 4 * 1024 * 1024;
-/// No value is longer; a length past it is damage.
-const VALUE_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// One snapshot file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +180,7 @@ fn header(meta: &Meta) -> [u8; HEADER_BYTES] {
 /// `Io`, `Damaged`.
 pub(crate) fn info(path: &Path) -> Result<SnapshotInfo, Error> {
     let failed = || io_error("reading", path);
-    let mut file = File::open(path).map_err(failed())?;
+    let mut file = own_file::open(path).map_err(failed())?;
     let bytes = file.metadata().map_err(failed())?.len();
     let mut header = [0; HEADER_BYTES];
     file.read_exact(&mut header)
@@ -205,8 +208,12 @@ pub(crate) fn parse(
     if header[..8] != MAGIC[..] || u32_at(60) != crc32c::crc32c(&header[..60]) {
         return Err(damaged(path, "has a bad header"));
     }
+    let index = u64::from(u32_at(28)) | u64::from(u32_at(32)) << 32;
+    if index > Seq::INDEX_MAX {
+        return Err(damaged(path, "stands at an index that no log has"));
+    }
     Ok(SnapshotInfo {
-        index: u64::from(u32_at(28)) | u64::from(u32_at(32)) << 32,
+        index,
         log_id: LogId(u128_at(12)),
         crc: u32_at(36),
         digest: u128_at(44),
@@ -232,7 +239,7 @@ fn read(
         .checked_sub(HEADER_BYTES as u64 + 16)
         .ok_or_else(|| damaged(path, "is cut short"))?;
     // First the checksum of the whole, so that nothing of a damaged file is ever used.
-    let mut file = BufReader::new(File::open(path).map_err(failed())?);
+    let mut file = BufReader::new(own_file::open(path).map_err(failed())?);
     io::copy(
         &mut file.by_ref().take(HEADER_BYTES as u64),
         &mut io::sink(),
@@ -248,7 +255,7 @@ fn read(
     if u128::from_le_bytes(sum) != hashing.hash.digest128() {
         return Err(damaged(path, "has a bad checksum"));
     }
-    let mut file = BufReader::new(File::open(path).map_err(failed())?);
+    let mut file = BufReader::new(own_file::open(path).map_err(failed())?);
     io::copy(
         &mut file.by_ref().take(HEADER_BYTES as u64),
         &mut io::sink(),
@@ -264,16 +271,20 @@ fn read(
         let mut len = [0; 4];
         body.read_exact(&mut len).map_err(failed())?;
         let len = u32::from_le_bytes(len);
-        if len > VALUE_BYTES_MAX {
+        if len as usize > codec::VALUE_BYTES_MAX + 4 {
             return Err(damaged(path, "holds a value that is too long"));
         }
         each(key, take(&mut body, len).map_err(failed())?)?;
     }
 }
 
+/// Memory grows with what is there, not with what a length says is there.
 fn take(from: &mut impl Read, len: u32) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len as usize];
-    from.read_exact(&mut bytes)?;
+    let mut bytes = Vec::new();
+    from.take(len.into()).read_to_end(&mut bytes)?;
+    if bytes.len() < len as usize {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     Ok(bytes)
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use sns_core::own_file;
 
 use crate::failure::Result;
 
@@ -250,7 +251,7 @@ pub fn path(node_dir: &Path) -> PathBuf {
 
 /// Those of before; none when there is no file that this version understands.
 pub fn read(node_dir: &Path) -> Vec<Death> {
-    let text = std::fs::read(path(node_dir)).ok();
+    let text = own_file::read(&path(node_dir), own_file::SMALL_BYTES).ok();
     text.and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default()
 }

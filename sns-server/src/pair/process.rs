@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
+use sns_core::own_file;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
@@ -23,6 +24,10 @@ use crate::telemetry::escaped;
 
 /// A `server.log` past this is set aside at the next start; one older one is kept.
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How often `/proc/locks` is read before a lock counts as held by nobody: the kernel prints it in
+/// pieces, and while others take and give back locks a row may fall between two of them.
+const LOOKS: u32 = 3;
 
 /// The kernel counts start times in 1/100 s, on every architecture that we run on.
 const TICKS_PER_SECOND: u64 = 100;
@@ -131,6 +136,19 @@ pub fn command_line(pid: u32) -> Option<(PathBuf, Vec<String>)> {
     Some((without_deleted(program), args.collect()))
 }
 
+/// Whether the process `id` is one of ours: it runs this program, whatever the path, or one of its
+/// name. A file that names a process may be crafted, and a lock be held by somebody else's program:
+/// only what this says yes to is ever sent a signal.
+pub fn is_ours(id: &ProcessId) -> bool {
+    let Some((found, _)) = command_line(id.pid) else {
+        return false;
+    };
+    let own = program().ok();
+    let own = own.as_deref().and_then(Path::file_name);
+    let found = found.file_name();
+    found.is_some() && (found == own || found == Some("sns-server".as_ref()))
+}
+
 /// The process that holds the exclusive `flock` of `path`; `None` when nobody does.
 ///
 /// Read from `/proc/locks`: trying the lock instead would make a node that starts in this moment
@@ -139,19 +157,23 @@ pub fn command_line(pid: u32) -> Option<(PathBuf, Vec<String>)> {
 /// # Errors
 /// `/proc/locks` or the file cannot be read; a missing file is held by nobody.
 pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
-    let file = match fs::metadata(path) {
+    // Not through a link: the lock of another file says nothing about this one.
+    let file = match fs::symlink_metadata(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
-    let locks = fs::read_to_string("/proc/locks")?;
-    let held = locks.lines().filter_map(parse_lock);
-    for lock in held.filter(|lock| lock.inode == file.ino()) {
-        // Some file systems show another device there than `stat` does.
-        let same = (lock.major, lock.minor)
-            == (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
-        if same || has_open(lock.pid, path) {
-            return Ok(Some(lock.pid));
+    for _ in 0..LOOKS {
+        let locks = fs::read_to_string("/proc/locks")?;
+        let held = locks.lines().filter_map(parse_lock);
+        for lock in held.filter(|lock| lock.inode == file.ino()) {
+            // Some file systems show another device there than `stat` does.
+            let same = (lock.major, lock.minor)
+                == (rustix::fs::major(file.dev()), rustix::fs::minor(file.dev()));
+            if same || has_open(lock.pid, path) {
+                return Ok(Some(lock.pid));
+            }
         }
+        std::thread::yield_now();
     }
     Ok(None)
 }
@@ -281,7 +303,8 @@ pub fn spawn(program: &Path, args: &[OsString], dir: &Path) -> io::Result<Child>
     }
     let open = || {
         let mut options = OpenOptions::new();
-        options.create(true).append(true).mode(0o600).open(&log)
+        options.create(true).append(true).mode(0o600);
+        own_file::open_with(&mut options, &log)
     };
     Command::new(program)
         .args(args)
@@ -299,7 +322,7 @@ pub fn log_path(dir: &Path) -> PathBuf {
 
 /// The last error in the log of a process, escaped: why it ended, if it could still say so.
 pub fn last_words(dir: &Path) -> Option<String> {
-    let mut log = fs::File::open(log_path(dir)).ok()?;
+    let mut log = own_file::open(&log_path(dir)).ok()?;
     let length = log.metadata().ok()?.len();
     log.seek(SeekFrom::Start(length.saturating_sub(4_096)))
         .ok()?;

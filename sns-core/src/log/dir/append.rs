@@ -12,6 +12,7 @@ use super::recovery::{self, Tip, cut, damaged, witness};
 use super::segment::{self, Header};
 use super::walk::{Position, Walked, Walker};
 use super::{AppendPhase, Error, Shared, failed, refused, trim};
+use crate::seq::Seq;
 
 /// The longest pause between two attempts to open the log again.
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -140,6 +141,12 @@ impl Writer {
         let size = (frame::HEADER + payload.len()) as u64;
         let tip = self.open_tip()?;
         let position = tip.position;
+        if position.next > Seq::INDEX_MAX {
+            return Err(Error::Io {
+                doing: "appending".into(),
+                source: std::io::Error::other("the log holds all the entries it can (2^48)"),
+            });
+        }
         if position.offset > segment::HEADER
             && position.offset + size > shared.options.segment_bytes
         {

@@ -11,6 +11,7 @@ use super::disk::{Disk, DiskFile, read_full, write_full};
 use super::frame::{u32_at, u64_at};
 use super::options::Step;
 use super::{DirLogOptions, LogId};
+use crate::seq::Seq;
 
 /// The file's name.
 pub(super) const NAME: &str = "commit";
@@ -40,13 +41,20 @@ pub(super) fn decode(magic: [u8; 8], bytes: &[u8]) -> Option<(LogId, u64)> {
     }
     let mut id = [0; 16];
     id.copy_from_slice(&bytes[8..24]);
-    Some((LogId(u128::from_le_bytes(id)), u64_at(bytes, 24)))
+    let index = u64_at(bytes, 24);
+    (index <= Seq::INDEX_MAX).then(|| (LogId(u128::from_le_bytes(id)), index))
 }
 
 /// What the bytes of `commit` declare durable, for the simulated disk.
 #[cfg(any(test, feature = "test-util"))]
 pub(super) fn declared(bytes: &[u8]) -> Option<u64> {
     decode(MAGIC, bytes).map(|(_, index)| index)
+}
+
+/// The bytes of a `commit` that declares `index` durable.
+#[cfg(any(test, fuzzing))]
+pub(super) fn declare(id: LogId, index: u64) -> Vec<u8> {
+    encode(MAGIC, id, index).to_vec()
 }
 
 /// Reads a record; `None` when it stays bad.

@@ -12,6 +12,7 @@
 
 use super::LogId;
 use crate::limits::ENTRY_BYTES;
+use crate::seq::Seq;
 
 /// Bytes before the payload.
 pub(super) const HEADER: usize = 32;
@@ -115,8 +116,12 @@ pub(super) fn parse(seal: Seal, bytes: &[u8]) -> Parsed<'_> {
     if seal.crc(frame) != crc {
         return Parsed::Bad("the checksum does not fit");
     }
+    let index = u64_at(header, 16);
+    if !(1..=Seq::INDEX_MAX).contains(&index) {
+        return Parsed::Bad("its index is out of bounds");
+    }
     Parsed::Frame(Frame {
-        index: u64_at(header, 16),
+        index,
         durable: u64_at(header, 24),
         crc,
         prev: u32_at(header, 12),

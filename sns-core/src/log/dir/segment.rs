@@ -15,6 +15,7 @@ use super::disk::{Access, Disk, DiskFile, TEMPORARY, read_full, write_full};
 use super::frame::{u32_at, u64_at};
 use super::options::Step;
 use super::{DirLogOptions, LogId};
+use crate::seq::Seq;
 
 /// Bytes before the first frame.
 pub(super) const HEADER: u64 = 60;
@@ -61,7 +62,7 @@ pub(super) fn list(disk: &dyn Disk) -> io::Result<Vec<u64>> {
 }
 
 impl Header {
-    fn encode(&self) -> [u8; HEADER_LEN] {
+    pub(super) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -86,6 +87,9 @@ impl Header {
         }
         if u32_at(bytes, 8) != VERSION {
             return Err("the segment was written by another version");
+        }
+        if !(1..=Seq::INDEX_MAX).contains(&u64_at(bytes, 16)) {
+            return Err("the first index of the segment is out of bounds");
         }
         let mut id = [0; 16];
         id.copy_from_slice(&bytes[40..56]);

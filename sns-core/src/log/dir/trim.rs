@@ -33,6 +33,12 @@ pub(super) fn read_head(disk: &dyn Disk) -> Result<Option<(LogId, u64)>, Error> 
     }
 }
 
+/// The bytes of a `head` that says `index`.
+#[cfg(any(test, fuzzing))]
+pub(super) fn declare(id: LogId, index: u64) -> Vec<u8> {
+    encode(MAGIC, id, index).to_vec()
+}
+
 /// Notes that a new log begins at `head`: what stood before is elsewhere.
 pub(super) fn begin(disk: &dyn Disk, id: LogId, head: u64) -> Result<(), Error> {
     replace(disk, NAME, &encode(MAGIC, id, head)).map_err(|e| refused(disk, "writing", NAME, e))

@@ -78,7 +78,7 @@ impl Meta {
         if self.entry_done {
             self.applied.index()
         } else {
-            self.applied.index() - 1
+            self.applied.index().saturating_sub(1)
         }
     }
 }

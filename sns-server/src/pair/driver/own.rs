@@ -1,7 +1,10 @@
 //! What the driver does about its own node: its file, and its way to the disk.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use sns_core::own_file;
 
 use crate::failure::{Failure, Result};
 use crate::pair::heartbeat::Asker;
@@ -52,8 +55,12 @@ impl Myself {
 
 /// Writes and syncs a few bytes. An error is an answer, too: what counts is that one came.
 pub(super) fn try_disk(path: &Path) {
-    let tried =
-        std::fs::write(path, b"alive\n").and_then(|()| std::fs::File::open(path)?.sync_data());
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let tried = own_file::open_with(&mut options, path).and_then(|mut file| {
+        file.write_all(b"alive\n")?;
+        file.sync_data()
+    });
     if let Err(error) = tried {
         tracing::debug!(?path, %error, "the disk refused a probe");
     }

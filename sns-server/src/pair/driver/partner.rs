@@ -127,7 +127,10 @@ impl Partner {
             Ok(None) => Seen::Free(last(file.as_ref())),
             Ok(Some(pid)) => {
                 let said = file.and_then(|file| {
-                    let id = file.process.filter(|id| id.pid == pid && id.is_alive())?;
+                    // Whoever is found hung is killed: never on the word of a file alone.
+                    let ours =
+                        |id: &ProcessId| id.pid == pid && id.is_alive() && process::is_ours(id);
+                    let id = file.process.filter(ours)?;
                     Some((id, file.stopping))
                 });
                 match said {
@@ -286,9 +289,11 @@ impl Partner {
     }
 }
 
-/// Where it was, if that is free and not one of those `taken`; else somewhere else: the routers tell.
+/// Where it was, if that is free and not one of those `taken`; else somewhere else: the routers tell. A
+/// file may say where on `ip`, never that it is to be reached from elsewhere.
 fn place(address: &str, ip: IpAddr, taken: &[SocketAddr]) -> Result<SocketAddr> {
-    if let Ok(address) = address.parse()
+    if let Ok(address) = address.parse::<SocketAddr>()
+        && address.ip() == ip
         && !taken.contains(&address)
         && ports::is_free(address)
     {

@@ -7,7 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::fs::OFlags;
+
 use super::{Access, Disk, DiskFile, Identity};
+use crate::own_file;
 
 /// A directory of a local file system.
 #[derive(Debug)]
@@ -24,13 +28,14 @@ impl RealDisk {
 impl Disk for RealDisk {
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         // std opens with O_CLOEXEC, and never with O_APPEND unless told.
-        let file = OpenOptions::new()
+        let mut options = OpenOptions::new();
+        options
             .read(true)
             .write(access != Access::Read)
             .create(access == Access::Create)
             .truncate(false)
-            .mode(0o600)
-            .open(self.dir.join(name))?;
+            .mode(0o600);
+        let file = own_file::open_with(&mut options, &self.dir.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -70,7 +75,7 @@ impl Disk for RealDisk {
         /// Of a block of any disk we know; offset, length and address have to be multiples.
         const BLOCK: usize = 4096;
         const CHUNK: usize = 64 * BLOCK;
-        let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).unwrap_or_default();
+        let flags = i32::try_from((OFlags::DIRECT | OFlags::NOFOLLOW).bits()).unwrap_or_default();
         let refused = |error: &io::Error| {
             matches!(
                 error.kind(),

@@ -123,8 +123,22 @@ mod linux {
             .collect()
     }
 
+    /// How often `/proc/locks` is read before a holder counts as not to be found: the kernel prints
+    /// it in pieces, and while others take and give back locks a row may fall between two of them,
+    /// or show twice.
+    const LOOKS: u32 = 5;
+
     /// Who holds `lock`: the kernel gives the pid, the note the name, if it is by that process.
     pub(super) fn find(lock: Identity, signed: &[u8], nodes: &Path) -> Option<Holder> {
+        (0..LOOKS).find_map(|look| {
+            if look > 0 {
+                pause();
+            }
+            find_once(lock, signed, nodes)
+        })
+    }
+
+    fn find_once(lock: Identity, signed: &[u8], nodes: &Path) -> Option<Holder> {
         let locks = fs::read_to_string("/proc/locks").ok()?;
         let [pid] = pids(&locks, lock)[..] else {
             return None;
@@ -172,7 +186,8 @@ mod linux {
 
     #[allow(
         clippy::disallowed_methods,
-        reason = "five looks at another process, 40 ms in all, after a second of standstill"
+        reason = "five looks at another process or at its lock, 40 ms in all, after a second of \
+                  standstill"
     )]
     fn pause() {
         std::thread::sleep(std::time::Duration::from_millis(10));
