@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::limits::LimitArgs;
+
 /// The server of SNS: a social feed that you can replicate and kill.
 #[derive(Debug, Parser)]
 #[command(name = "sns-server", version, about, max_term_width = 100)]
@@ -202,6 +204,9 @@ pub struct Up {
     /// Log calls that take longer.
     #[command(flatten)]
     pub slow: Slow,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// How the data is kept.
     #[command(flatten)]
     pub storage: Storage,
@@ -246,6 +251,9 @@ pub struct RouterArgs {
     /// How to draw servers.
     #[arg(long, env = "SNS_POLICY", default_value = "random")]
     pub policy: Policy,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `master`, `slave`
@@ -284,6 +292,9 @@ pub struct Node {
     /// Log calls that take longer.
     #[command(flatten)]
     pub slow: Slow,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// What counts as slow.

@@ -8,6 +8,7 @@ use sns_proto::v1::ServerRole;
 
 use crate::args::{self, Args, Command, LogCommand, Policy, SnapshotCommand};
 use crate::failure::{Failure, Result};
+use crate::limits::LimitsConfig;
 pub use crate::storage::{CopyConfig, DataConfig, LogPlace, NatsConfig};
 
 /// Where clients look for a router when nobody says otherwise.
@@ -74,6 +75,8 @@ pub struct UpConfig {
     pub http: UpHttp,
     /// Calls that take longer are logged.
     pub slow_call_ms: u64,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// Where `up` puts the pages.
@@ -110,6 +113,8 @@ pub struct RouterConfig {
     pub listen: SocketAddr,
     /// How to draw servers.
     pub policy: Policy,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// `master`, `slave`
@@ -129,6 +134,8 @@ pub struct NodeConfig {
     pub routers: Vec<Uri>,
     /// The page.
     pub page: PageConfig,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// What a node shows besides its calls.
@@ -140,29 +147,30 @@ pub struct PageConfig {
     pub slow_call_ms: u64,
 }
 
-impl PageConfig {
-    /// What its partner is started with.
-    pub fn flags(&self) -> PageFlags {
-        PageFlags {
-            http: self.http.map(|address| address.ip()),
-            slow_call_ms: self.slow_call_ms,
-        }
-    }
-}
-
-/// A page as whoever starts the node gives it.
+/// The page and the limits of a node, as whoever starts it gives them.
 #[derive(Clone, Copy, Debug)]
 pub struct PageFlags {
     /// Where, if its file does not say; `None`: no page.
     pub http: Option<IpAddr>,
     /// As in [`PageConfig`].
     pub slow_call_ms: u64,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// The address of no page.
 pub const OFF: &str = "off";
 
 impl NodeConfig {
+    /// What its partner is started with.
+    pub fn page_flags(&self) -> PageFlags {
+        PageFlags {
+            http: self.page.http.map(|address| address.ip()),
+            slow_call_ms: self.page.slow_call_ms,
+            limits: self.limits,
+        }
+    }
+
     /// `a-master`, `a-slave`: unique in the data directory.
     pub fn node(&self) -> String {
         node_name(&self.pair, self.role)
@@ -219,12 +227,14 @@ impl Config {
                     Some(typed) => UpHttp::From(loopback("--http", typed)?),
                 },
                 slow_call_ms: up.slow.call_ms,
+                limits: up.limits.into(),
             }),
             Command::Down(down) => Task::Down(DownConfig { data: down.data }),
             Command::Status(typed) => Task::Status(status(typed, variable)?),
             Command::Router(router) => Task::Router(RouterConfig {
                 listen: loopback("--listen", &router.listen)?,
                 policy: router.policy,
+                limits: router.limits.into(),
             }),
             Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
             Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
@@ -290,6 +300,7 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
             },
             slow_call_ms: typed.slow.call_ms,
         },
+        limits: typed.limits.into(),
     })
 }
 

@@ -140,7 +140,13 @@ impl Up {
             .parse()
             .map_err(|e| Failure::invalid(format!("{url}: {e}")))?;
         let started = Instant::now();
-        let router = RouterProcess::new(plan.router, config.policy, &data, uri.clone())?;
+        let router = RouterProcess::new(
+            plan.router,
+            config.policy,
+            &config.limits,
+            &data,
+            uri.clone(),
+        )?;
         let router = Keeper::new(router, RouterProcess::RULES, started);
         let storage = crate::config::DataConfig {
             path: data.clone(),
@@ -153,6 +159,7 @@ impl Up {
                 UpHttp::From(first) => Some(first.ip()),
             },
             slow_call_ms: config.slow_call_ms,
+            limits: config.limits,
         };
         let pairs = plan.pairs.iter().map(|pair| {
             let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri, page)?;

@@ -14,7 +14,7 @@ use sns_proto::reason;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::service::status::reason_of;
+use crate::service::status::{reason_of, retry_after};
 
 /// A value as JSON; never kept by anybody on the way.
 #[derive(Debug)]
@@ -104,7 +104,8 @@ impl From<Status> for Refused {
             kind: reason::kind_of(status.code().into()),
             reason: reason.map(reason::name),
             message: status.message().to_owned(),
-            retry_after_ms: reason.and_then(reason::retry_after_ms),
+            retry_after_ms: retry_after(&status)
+                .map(|wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)),
         }
     }
 }

@@ -19,6 +19,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::args::Policy;
 use crate::config::RouterConfig;
 use crate::failure::Result;
+use crate::metrics::Connections;
+use crate::net::{Door, Listener};
+use crate::rates::Rates;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
 use crate::service::status::status;
@@ -36,7 +39,10 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
     let address = serve::address_of(&listener)?;
     crate::output::line(&format!("router http://{address}"))?;
     tracing::info!(%address, pid = std::process::id(), "routing");
-    serve_on(listener, config.policy, shutdown).await?;
+    let rates = Rates::of(config.limits.rates, false);
+    let (limits, counts) = (config.limits.net, Connections::default());
+    let door = Door::new(Listener::Router, limits, None, rates, counts);
+    serve_on(listener, config.policy, door, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -48,6 +54,7 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
 pub async fn serve_on(
     listener: TcpListener,
     policy: Policy,
+    door: Door,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut routes = Routes::builder();
@@ -55,7 +62,7 @@ pub async fn serve_on(
     let service = Router::new(policy, shutdown.clone());
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
-    let ended = serve::serve(listener, routes.routes(), shutdown).await;
+    let ended = serve::serve(listener, routes.routes(), door, shutdown).await;
     health.set(false).await;
     ended
 }

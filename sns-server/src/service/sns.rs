@@ -16,6 +16,10 @@ use super::call::{Deadline, Shared};
 use super::timeline::{Responses, Timeline};
 use super::{read, write};
 use crate::metrics::Method;
+use crate::rates::Rates;
+
+/// Bytes of an answer: a full page of the longest posts is 0.8 MiB.
+const ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Serves `sns.v1.SnsService` from one replica.
 #[derive(Clone, Debug)]
@@ -29,9 +33,16 @@ impl SnsApi {
         Self { shared }
     }
 
+    /// How much each may do.
+    pub(crate) fn rates(&self) -> &Rates {
+        self.shared.rates()
+    }
+
     /// For a tonic server; messages over 64 KiB are refused (`OUT_OF_RANGE`).
     pub fn into_service(self) -> SnsServiceServer<Self> {
-        SnsServiceServer::new(self).max_decoding_message_size(limits::MESSAGE_BYTES)
+        SnsServiceServer::new(self)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(ANSWER_BYTES)
     }
 
     /// Opens TIMELINE mode; what refuses it later is the last item.
@@ -44,8 +55,10 @@ impl SnsApi {
         R: Stream<Item = Result<TimelineRequest, Status>> + Send + Unpin + 'static,
     {
         let caller = self.shared.caller(metadata)?;
+        let permit = self.shared.rates().stream(&caller.user)?;
         let deadline = Deadline::of(metadata);
         let timeline = Timeline::new(self.shared.clone(), caller, deadline, requests);
+        let timeline = timeline.counted(permit);
         Ok(timeline.into_responses())
     }
 }

@@ -15,6 +15,16 @@ const MESSAGE_BYTES: usize = 1_024;
 
 /// The status of a refusal. `message` is for a human; it is cut at 1,024 bytes.
 pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
+    let wait = reason::retry_after_ms(reason).map(|ms| Duration::from_millis(ms.into()));
+    status_after(reason, message, wait)
+}
+
+/// As [`status`], where the same call may help after `wait`.
+pub(crate) fn status_after(
+    reason: ErrorReason,
+    message: impl Into<String>,
+    wait: Option<Duration>,
+) -> Status {
     let mut message = message.into();
     if message.len() > MESSAGE_BYTES {
         let end = (0..=MESSAGE_BYTES)
@@ -28,8 +38,8 @@ pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
         reason::DOMAIN,
         HashMap::<String, String>::new(),
     );
-    if let Some(ms) = reason::retry_after_ms(reason) {
-        details.set_retry_info(Some(Duration::from_millis(ms.into())));
+    if let Some(wait) = wait {
+        details.set_retry_info(Some(wait));
     }
     Status::with_error_details(Code::from_i32(reason::code_of(reason)), message, details)
 }
@@ -55,6 +65,11 @@ pub fn reason_of(status: &Status) -> Option<ErrorReason> {
     (info.domain == reason::DOMAIN)
         .then(|| reason::from_name(&info.reason))
         .flatten()
+}
+
+/// After how long the same call may help, as a status says it.
+pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// The answer of a stream to a post that `CreatePost` would have refused with `error`.

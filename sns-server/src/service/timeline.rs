@@ -27,6 +27,7 @@ use super::call::{Deadline, Shared, stopping};
 use super::write::Identity;
 use super::{encode, status};
 use crate::metrics::Method;
+use crate::rates;
 use crate::token::Caller;
 
 /// How long a client may take to send `open`.
@@ -70,6 +71,8 @@ pub(crate) struct Timeline<R> {
     /// Why the stream ends, and until when it waits for answers.
     end: Option<(Status, Instant)>,
     over: bool,
+    /// Its user may have so many.
+    _permit: Option<rates::Stream>,
 }
 
 impl<R> fmt::Debug for Timeline<R> {
@@ -99,6 +102,15 @@ where
             silence: Box::pin(sleep_until(Instant::now() + SILENCE)),
             end: None,
             over: false,
+            _permit: None,
+        }
+    }
+
+    /// The same, counted as one of its user's streams until it ends.
+    pub(crate) fn counted(self, permit: Option<rates::Stream>) -> Self {
+        Self {
+            _permit: permit,
+            ..self
         }
     }
 
@@ -294,6 +306,12 @@ fn answer(
         request_id,
         seen,
     } = post;
+    if let Err(limited) = shared.rates().post(&caller.user) {
+        return Box::pin(std::future::ready(TimelineResponse {
+            seq: 0,
+            response: Some(Told::Refused(limited.refused(request_id))),
+        }));
+    }
     let pending = Identity::parse(&request_id, seen)
         .map(|identity| identity.write(sns).post(&caller.user, &text));
     let (shared, began) = (shared.clone(), std::time::Instant::now());

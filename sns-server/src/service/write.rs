@@ -46,6 +46,7 @@ pub(crate) async fn login(
     shared: &Shared,
     request: Request<LoginRequest>,
 ) -> Result<Response<LoginResponse>, Status> {
+    shared.rates().login(request.extensions().get())?;
     let deadline = Deadline::of(request.metadata());
     let LoginRequest { username, password } = request.into_inner();
     let user = Username::parse(&username).map_err(status::of)?;
@@ -72,6 +73,7 @@ pub(crate) async fn follow(
     request: Request<FollowRequest>,
 ) -> Result<Response<FollowResponse>, Status> {
     let caller = shared.caller(request.metadata())?;
+    shared.rates().follow(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
@@ -87,6 +89,7 @@ pub(crate) async fn unfollow(
     request: Request<UnfollowRequest>,
 ) -> Result<Response<UnfollowResponse>, Status> {
     let caller = shared.caller(request.metadata())?;
+    shared.rates().follow(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
@@ -102,6 +105,7 @@ pub(crate) async fn create_post(
     request: Request<CreatePostRequest>,
 ) -> Result<Response<CreatePostResponse>, Status> {
     let caller = shared.caller(request.metadata())?;
+    shared.rates().post(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
@@ -116,6 +120,7 @@ pub(crate) async fn delete_post(
     request: Request<DeletePostRequest>,
 ) -> Result<Response<DeletePostResponse>, Status> {
     let caller = shared.caller(request.metadata())?;
+    shared.rates().post(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;

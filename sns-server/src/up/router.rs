@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::keeper::Kept;
 use crate::args::Policy;
 use crate::failure::{Failure, Result};
+use crate::limits::LimitsConfig;
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
 use crate::status_cmd;
@@ -37,7 +38,13 @@ impl RouterProcess {
     pub(super) const RULES: Rules = Rules::ROUTER;
 
     /// Call it inside a tokio runtime.
-    pub(super) fn new(listen: SocketAddr, policy: Policy, data: &Path, uri: Uri) -> Result<Self> {
+    pub(super) fn new(
+        listen: SocketAddr,
+        policy: Policy,
+        limits: &LimitsConfig,
+        data: &Path,
+        uri: Uri,
+    ) -> Result<Self> {
         let answers = Arc::new(AtomicU64::new(0));
         let count = answers.clone();
         let mut asking = JoinSet::new();
@@ -63,7 +70,11 @@ impl RouterProcess {
         ];
         Ok(Self {
             program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
-            args: args.map(OsString::from).to_vec(),
+            args: args
+                .into_iter()
+                .map(OsString::from)
+                .chain(limits.args())
+                .collect(),
             dir: super::router_dir(data),
             child: None,
             answers,
