@@ -15,6 +15,7 @@ use sns_core::{EventKind, Settings, Sns};
 use sns_proto::v1::sns_service_client::SnsServiceClient;
 use sns_proto::v1::{CreatePostRequest, GetHomeTimelineRequest, LoginRequest};
 use sns_server::metrics::Metrics;
+use sns_server::net::{Door, Listener};
 use sns_server::serve;
 use sns_server::service::call::Shared;
 use sns_server::service::sns::SnsApi;
@@ -40,7 +41,12 @@ async fn serve(sns: Sns, stop: CancellationToken) -> Channel {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let listener = serve::bind("--listen", listen).await.expect("a port");
     let address = serve::address_of(&listener).expect("an address");
-    tokio::spawn(serve::serve(listener, routes.routes(), stop));
+    tokio::spawn(serve::serve(
+        listener,
+        routes.routes(),
+        Door::plain(Listener::Calls),
+        stop,
+    ));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.connect().await.expect("a connection")
 }

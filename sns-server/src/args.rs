@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::limits::LimitArgs;
+
 /// The server of SNS: a social feed that you can replicate and kill.
 #[derive(Debug, Parser)]
 #[command(name = "sns-server", version, about, max_term_width = 100)]
@@ -250,6 +252,9 @@ pub struct Up {
     /// Who gets in.
     #[command(flatten)]
     pub auth: Auth,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// How the data is kept.
     #[command(flatten)]
     pub storage: Storage,
@@ -301,6 +306,9 @@ pub struct RouterArgs {
     /// `open` on loopback, else `accounts`].
     #[arg(long, value_name = "MODE", env = "SNS_AUTH")]
     pub auth: Option<AuthMode>,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `master`, `slave`
@@ -342,6 +350,9 @@ pub struct Node {
     /// Who gets in.
     #[command(flatten)]
     pub auth: Auth,
+    /// What one client may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// What counts as slow.

@@ -9,6 +9,7 @@ use sns_proto::v1::ServerRole;
 
 use crate::args::{self, Args, AuthMode, Command, LogCommand, Policy, ScopeArg, SnapshotCommand};
 use crate::failure::{Failure, Result};
+use crate::limits::LimitsConfig;
 use crate::service::accounts::Policy as AuthPolicy;
 pub use crate::storage::{CopyConfig, DataConfig, LogPlace, NatsConfig};
 use crate::token::Scopes;
@@ -81,6 +82,8 @@ pub struct UpConfig {
     pub slow_call_ms: u64,
     /// Who gets in.
     pub auth: AuthPolicy,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// Where `up` puts the pages.
@@ -121,6 +124,8 @@ pub struct RouterConfig {
     pub announce_key: Option<PathBuf>,
     /// With accounts, who does not hold that key is not told all.
     pub auth: AuthMode,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// `master`, `slave`
@@ -140,6 +145,8 @@ pub struct NodeConfig {
     pub routers: Vec<Uri>,
     /// The page.
     pub page: PageConfig,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// What a node shows besides its calls.
@@ -153,18 +160,7 @@ pub struct PageConfig {
     pub auth: AuthPolicy,
 }
 
-impl PageConfig {
-    /// What its partner is started with.
-    pub fn flags(&self) -> PageFlags {
-        PageFlags {
-            http: self.http.map(|address| address.ip()),
-            slow_call_ms: self.slow_call_ms,
-            auth: self.auth,
-        }
-    }
-}
-
-/// A page as whoever starts the node gives it.
+/// The page, the doors and the limits of a node, as whoever starts it gives them.
 #[derive(Clone, Copy, Debug)]
 pub struct PageFlags {
     /// Where, if its file does not say; `None`: no page.
@@ -173,12 +169,24 @@ pub struct PageFlags {
     pub slow_call_ms: u64,
     /// As in [`PageConfig`].
     pub auth: AuthPolicy,
+    /// What one client may take.
+    pub limits: LimitsConfig,
 }
 
 /// The address of no page.
 pub const OFF: &str = "off";
 
 impl NodeConfig {
+    /// What its partner is started with.
+    pub fn page_flags(&self) -> PageFlags {
+        PageFlags {
+            http: self.page.http.map(|address| address.ip()),
+            slow_call_ms: self.page.slow_call_ms,
+            auth: self.page.auth,
+            limits: self.limits,
+        }
+    }
+
     /// `a-master`, `a-slave`: unique in the data directory.
     pub fn node(&self) -> String {
         node_name(&self.pair, self.role)
@@ -249,6 +257,7 @@ impl Config {
                 },
                 slow_call_ms: up.slow.call_ms,
                 auth: auth(up.auth),
+                limits: up.limits.into(),
             }),
             Command::Down(down) => Task::Down(DownConfig { data: down.data }),
             Command::Status(typed) => Task::Status(status(typed, variable)?),
@@ -257,6 +266,7 @@ impl Config {
                 policy: router.policy,
                 announce_key: router.announce_key,
                 auth: router.auth.unwrap_or(AuthMode::Open),
+                limits: router.limits.into(),
             }),
             Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
             Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
@@ -354,6 +364,7 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
             slow_call_ms: typed.slow.call_ms,
             auth: auth(typed.auth),
         },
+        limits: typed.limits.into(),
     })
 }
 

@@ -21,6 +21,7 @@ use self::answer::Refused;
 use crate::args::AuthMode;
 use crate::failure::Result;
 use crate::metrics::{Metrics, ProcessUse, Standing};
+use crate::net::{self, Door};
 use crate::node::Probe;
 use crate::pair::told::{self, Told};
 use crate::service::sns::SnsApi;
@@ -33,7 +34,6 @@ mod assets;
 mod auth;
 mod events;
 mod guard;
-mod listen;
 mod ops;
 mod peers;
 mod probes;
@@ -222,13 +222,24 @@ impl Site {
     }
 }
 
-/// Serves `site` on `listener` until `stop`, then at most [`serve::DRAIN`] more for what is open.
+/// Serves `site` on `listener`, behind `door`, until `stop`, then at most [`serve::DRAIN`] more for what is open.
 ///
 /// # Errors
 /// None yet.
-pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) -> Result<()> {
-    let connections = listen::serve(listener, site.routes(), &stop);
-    tokio::join!(connections, site.keep(&stop));
+pub async fn serve(
+    listener: TcpListener,
+    site: Site,
+    door: Door,
+    stop: CancellationToken,
+) -> Result<()> {
+    let connections = net::serve_pages(listener, site.routes(), &door, &stop, serve::DRAIN);
+    let (drained, ()) = tokio::join!(connections, site.keep(&stop));
+    if !drained {
+        tracing::warn!(
+            "pages were still open {:?} after the stop: cut off",
+            serve::DRAIN
+        );
+    }
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 mod calls;
+mod connections;
 mod gauges;
 pub mod history;
 mod process;
@@ -22,6 +23,7 @@ mod stages;
 mod window;
 
 pub use calls::{Kind, Method};
+pub use connections::Connections;
 use gauges::Gauges;
 pub use gauges::Standing;
 pub use history::{History, Sample};
@@ -46,6 +48,8 @@ pub struct Metrics {
     calls: calls::Calls,
     stages: Arc<Stages>,
     gauges: Gauges,
+    /// Who is connected.
+    pub connections: Connections,
     /// Calls that took too long.
     pub slow: SlowCalls,
     partner_deaths: Family<DeathLabels, Counter>,
@@ -101,6 +105,7 @@ impl Metrics {
         );
         Self {
             calls: calls::Calls::new(&mut registry),
+            connections: Connections::new(&mut registry),
             stages: Arc::new(Stages::new(&mut registry)),
             gauges: Gauges::new(&mut registry),
             slow: SlowCalls::new(slow, &mut registry),

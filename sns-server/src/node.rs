@@ -15,13 +15,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::announce;
+use crate::args::AuthMode;
 use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::http::{self, Parts, Site};
 use crate::metrics::Metrics;
+use crate::net::{self, Door, Listener};
 use crate::pair::driver::{self, Keys, PairConfig};
 use crate::pair::process::lock_holder;
 use crate::pair::told::{self, Telling};
+use crate::rates::Rates;
 use crate::run_file::NodeFile;
 use crate::serve::{self, Health};
 use crate::service::accounts::Accounts;
@@ -91,13 +94,24 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let mut routes = Routes::builder();
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
+    let rates = Rates::of(
+        config.limits.rates,
+        config.page.auth.auth == AuthMode::Accounts,
+    );
     let accounts = Accounts::new(config.page.auth, key);
     let shared = Shared::new(opened, accounts, ending.clone(), metrics.clone());
+    let shared = shared.limited(rates.clone());
     let api = SnsApi::new(shared);
     routes.add_service(api.clone().into_service());
     routes.add_service(api.auth().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
-    parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
+    let door = |listener, limits| {
+        let counts = metrics.connections.clone();
+        Door::new(listener, limits, None, rates.clone(), counts)
+    };
+    let limits = config.limits.net;
+    let calls = door(Listener::Calls, limits);
+    parts.spawn(serve::serve(users, routes.routes(), calls, ending.clone()));
     let (telling, told) = told::channel(&config.routers);
     let mut http_address = String::new();
     if let Some(listener) = page {
@@ -114,7 +128,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
             address,
         });
         tracing::info!(%node, page = %format_args!("http://{address}/"), "pages");
-        parts.spawn(http::serve(listener, site, ending.clone()));
+        let pages = door(Listener::Pages, limits.at_most(net::PAGE_CONNECTIONS));
+        parts.spawn(http::serve(listener, site, pages, ending.clone()));
     }
     let pair = Pair {
         node: config.clone(),

@@ -1,32 +1,17 @@
-//! What every gRPC server of ours has in common: the listener, the bounds of a connection, health
-//! and reflection.
-
-mod gather;
+//! What every gRPC server of ours has in common: the listener, health, reflection and the stop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
 use sns_core::ErrorKind;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use self::gather::Gather;
 use crate::failure::{Failure, Result};
-
-/// How often an idle connection is asked whether it is still there, and how long it may take to
-/// answer: one that vanished without goodbye is found within the sum.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// Calls and streams that one connection may have open.
-const STREAMS_PER_CONNECTION: u32 = 1_024;
-
-/// Bytes of the headers of one call; a token takes about 120.
-const HEADER_BYTES: u32 = 16 * 1024;
+use crate::net::{self, Door};
 
 /// How long a stop waits for calls and streams: of the 5 s that a stop may take in all, the rest is
 /// for closing the replica.
@@ -63,37 +48,6 @@ pub async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
 pub fn address_of(listener: &TcpListener) -> Result<SocketAddr> {
     let unknown = |e| Failure::io("cannot tell where this server listens", &e);
     listener.local_addr().map_err(unknown)
-}
-
-/// A server with our bounds on connections.
-pub fn builder() -> Server {
-    Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .http2_max_header_list_size(HEADER_BYTES)
-}
-
-/// The connections of a listener. Never ends and never fails: with no descriptor left it waits for
-/// one, where tonic's own would end the server.
-pub fn incoming(
-    listener: TcpListener,
-) -> impl Stream<Item = std::io::Result<Gather<TcpStream>>> + Send + 'static {
-    stream::unfold(listener, |listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // Answers are small and awaited; a failure only makes them slower.
-                    let _ = connection.set_nodelay(true);
-                    return Some((Ok(Gather::new(connection)), listener));
-                }
-                Err(e) => {
-                    tracing::warn!(error = %e, "cannot take a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    })
 }
 
 /// Tells `grpc.health.v1` about `service` and the server as a whole.
@@ -148,23 +102,19 @@ pub async fn common(routes: &mut RoutesBuilder, service: &'static str) -> Result
     Ok(health)
 }
 
-/// Serves `routes` until `stop` is cancelled, then at most [`DRAIN`] more for what is open.
+/// Serves `routes` behind `door` until `stop` is cancelled, then at most [`DRAIN`] more for what is
+/// open.
 ///
 /// # Errors
-/// `Unavailable`: the transport failed.
-pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> Result<()> {
-    let served = builder()
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener), stop.clone().cancelled_owned());
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        served = served => served.map_err(|e| Failure::unavailable(format!("cannot serve: {e}"))),
-        () = late => {
-            tracing::warn!("calls were still open {DRAIN:?} after the stop: cut off");
-            Ok(())
-        }
+/// None yet.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    door: Door,
+    stop: CancellationToken,
+) -> Result<()> {
+    if !net::serve_grpc(listener, routes, &door, &stop, DRAIN).await {
+        tracing::warn!("calls were still open {DRAIN:?} after the stop: cut off");
     }
+    Ok(())
 }

@@ -140,8 +140,7 @@ impl Up {
             .parse()
             .map_err(|e| Failure::invalid(format!("{url}: {e}")))?;
         let started = Instant::now();
-        let router =
-            RouterProcess::new(plan.router, config.policy, config.auth, &data, uri.clone())?;
+        let router = RouterProcess::new(config, plan.router, &data, uri.clone())?;
         let router = Keeper::new(router, RouterProcess::RULES, started);
         let storage = crate::config::DataConfig {
             path: data.clone(),
@@ -155,6 +154,7 @@ impl Up {
             },
             slow_call_ms: config.slow_call_ms,
             auth: config.auth,
+            limits: config.limits,
         };
         let pairs = plan.pairs.iter().map(|pair| {
             let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri, page)?;

@@ -13,6 +13,7 @@ use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{AnnounceRequest, ErrorReason, Server as Node};
 use sns_server::announce;
 use sns_server::args::AuthMode;
+use sns_server::net::{Door, Listener};
 use sns_server::service::router::{Rules, serve_on};
 use sns_server::service::status::reason_name;
 use sns_server::token::{Caller, InternalKey, Origin, Purpose, Scopes, TokenKey};
@@ -376,7 +377,8 @@ async fn a_router_with_a_key_believes_no_server_that_does_not_hold_it() {
         auth: AuthMode::Accounts,
         ..Rules::default()
     };
-    tokio::spawn(serve_on(listener, rules, stop.clone()));
+    let door = Door::plain(Listener::Router);
+    tokio::spawn(serve_on(listener, rules, door, stop.clone()));
     let channel = Channel::from_shared(format!("http://{address}")).unwrap();
     let channel = channel.connect().await.unwrap();
     let router = RouterServiceClient::new(channel);

@@ -12,6 +12,7 @@ use sns_proto::v1::{
     ServerState,
 };
 use sns_server::announce;
+use sns_server::net::{Door, Listener};
 use sns_server::pair::told::Router;
 use sns_server::service::router::{Rules, serve_on};
 use sns_server::service::status::reason_of;
@@ -41,7 +42,10 @@ impl Running {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move {
-            serve_on(listener, Rules::default(), token).await.unwrap();
+            let door = Door::plain(Listener::Router);
+            serve_on(listener, Rules::default(), door, token)
+                .await
+                .unwrap();
         });
         Self {
             address,

@@ -14,7 +14,7 @@ use sns_proto::reason;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use crate::service::status::{reason_name, reason_of};
+use crate::service::status::{reason_name, retry_after};
 
 /// A value as JSON; never kept by anybody on the way.
 #[derive(Debug)]
@@ -98,13 +98,13 @@ impl Refused {
 
 impl From<Status> for Refused {
     fn from(status: Status) -> Self {
-        let known = reason_of(&status);
         Self {
             status: http_status(status.code()),
             kind: reason::kind_of(status.code().into()),
             reason: reason_name(&status),
             message: status.message().to_owned(),
-            retry_after_ms: known.and_then(reason::retry_after_ms),
+            retry_after_ms: retry_after(&status)
+                .map(|wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)),
         }
     }
 }

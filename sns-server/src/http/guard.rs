@@ -14,14 +14,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use tonic::Status;
+
 use super::Site;
 use super::answer::Refused;
+use crate::net::Peer;
 
 /// Of the pages alone: a stranger's page may neither read nor even load what comes from here.
 const SAME_SITE: (HeaderName, HeaderValue) = (
     HeaderName::from_static("cross-origin-resource-policy"),
     HeaderValue::from_static("same-site"),
 );
+
+/// Where somebody logs in: the calls that follow know no address.
+const LOGIN: &str = "/api/v1/login";
 
 pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
     let headers = request.headers();
@@ -30,6 +36,11 @@ pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next
         let why = "address this server by a name of this machine, as in 127.0.0.1 or localhost";
         return Refused::new(StatusCode::MISDIRECTED_REQUEST, "denied", why).into_response();
     };
+    let (rates, peer) = (site.api().rates(), request.extensions().get::<Peer>());
+    let logs_in = request.uri().path() == LOGIN && request.method() == Method::POST;
+    let limited = rates
+        .call(peer)
+        .and_then(|()| if logs_in { rates.login(peer) } else { Ok(()) });
     let origin = headers.get(ORIGIN).cloned();
     let other = origin.filter(|origin| origin.as_bytes() != format!("http://{host}").as_bytes());
     let known = |origin: &HeaderValue| {
@@ -40,10 +51,11 @@ pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next
         let why = "pages of other sites may not speak to this server";
         return Refused::new(StatusCode::FORBIDDEN, "denied", why).into_response();
     }
-    let mut response = match &other {
+    let mut response = match (&other, limited) {
         // A browser asks first whether it may send what our pages send.
-        Some(_) if request.method() == Method::OPTIONS => preflight(),
-        _ => next.run(request).await,
+        (Some(_), _) if request.method() == Method::OPTIONS => preflight(),
+        (_, Err(limited)) => Refused::from(Status::from(limited)).into_response(),
+        (_, Ok(())) => next.run(request).await,
     };
     let headers = response.headers_mut();
     if let Some(origin) = other {

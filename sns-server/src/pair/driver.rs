@@ -25,6 +25,8 @@ use super::told::Telling;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
 use crate::metrics::Metrics;
+use crate::net::{self, Door, Listener};
+use crate::rates::Rates;
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::telemetry::escaped;
@@ -137,7 +139,10 @@ pub async fn run(
     let mut routes = Routes::builder();
     routes.add_service(PairApi::new(probe.clone(), me.restarts, keys.pair.clone()).into_service());
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
+    let limits = node.limits.net.at_most(net::PARTNER_CONNECTIONS);
+    let counts = metrics.connections.clone();
+    let door = Door::new(Listener::Partner, limits, None, Rates::off(), counts);
+    tasks.spawn(serve::serve(peer, routes.routes(), door, ended.clone()));
 
     let (told_to, heard) = (telling.routers.clone(), telling.word.subscribe());
     let obituary = Obituary::new(&node, partner.dir(), telling.deaths, metrics);

@@ -193,6 +193,7 @@ pub(crate) async fn login(
     shared: &Shared,
     request: Request<LoginRequest>,
 ) -> Result<Response<LoginResponse>, Status> {
+    shared.rates().login(request.extensions().get())?;
     let deadline = Deadline::of(request.metadata());
     let LoginRequest { username, password } = request.into_inner();
     let user = Username::parse(&username).map_err(status::of)?;

@@ -37,6 +37,7 @@ impl AuthApi {
 #[tonic::async_trait]
 impl AuthService for AuthApi {
     async fn sign_up(&self, request: Request<SignUpRequest>) -> Result<Response<Session>, Status> {
+        self.shared.rates().login(request.extensions().get())?;
         let deadline = Deadline::of(request.metadata());
         let asked = request.into_inner();
         let SignUpRequest {
@@ -50,6 +51,7 @@ impl AuthService for AuthApi {
     }
 
     async fn log_in(&self, request: Request<LogInRequest>) -> Result<Response<Session>, Status> {
+        self.shared.rates().login(request.extensions().get())?;
         let deadline = Deadline::of(request.metadata());
         let asked = request.into_inner();
         let scopes = Scopes::of(asked.scopes());
@@ -80,6 +82,8 @@ impl AuthService for AuthApi {
         &self,
         request: Request<ChangePasswordRequest>,
     ) -> Result<Response<Session>, Status> {
+        // It checks a password, like a login.
+        self.shared.rates().login(request.extensions().get())?;
         let caller = self.shared.caller(request.metadata(), Scopes::POST)?;
         let deadline = Deadline::of(request.metadata());
         let ChangePasswordRequest {

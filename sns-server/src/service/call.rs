@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use super::accounts::Accounts;
 use super::status;
 use crate::metrics::{Method, Metrics};
+use crate::rates::Rates;
 use crate::token::{Caller, Scopes};
 
 /// How long a write is waited for when the client names no deadline: well past every repair of the
@@ -29,7 +30,7 @@ const READS_WAITING: usize = 4_096;
 
 /// What all services of a node share; a cheap clone.
 #[derive(Clone, Debug)]
-pub struct Shared(Arc<Inner>);
+pub struct Shared(Arc<Inner>, Rates);
 
 #[derive(Debug)]
 struct Inner {
@@ -49,14 +50,28 @@ impl Shared {
         shutdown: CancellationToken,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self(Arc::new(Inner {
-            metrics,
-            sns,
-            accounts,
-            shutdown,
-            reads: Semaphore::new(READS),
-            waiting: Semaphore::new(READS + READS_WAITING),
-        }))
+        Self(
+            Arc::new(Inner {
+                metrics,
+                sns,
+                accounts,
+                shutdown,
+                reads: Semaphore::new(READS),
+                waiting: Semaphore::new(READS + READS_WAITING),
+            }),
+            Rates::off(),
+        )
+    }
+
+    /// The same with rates.
+    #[must_use]
+    pub fn limited(self, rates: Rates) -> Self {
+        Self(self.0, rates)
+    }
+
+    /// How much each may do.
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.1
     }
 
     /// Ends every stream when it is cancelled.
@@ -290,7 +305,7 @@ impl Deadline {
 }
 
 /// Reads the header of the gRPC protocol: at most 8 digits and a unit.
-fn grpc_timeout(text: &str) -> Option<Duration> {
+pub(crate) fn grpc_timeout(text: &str) -> Option<Duration> {
     let unit = text.chars().next_back()?;
     let digits = text.strip_suffix(unit)?;
     if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -21,6 +21,9 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::args::{AuthMode, Policy};
 use crate::config::RouterConfig;
 use crate::failure::Result;
+use crate::metrics::Connections;
+use crate::net::{Door, Listener};
+use crate::rates::Rates;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
 use crate::service::status::status;
@@ -46,7 +49,10 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
         announce_key: announce_key.transpose()?,
         auth: config.auth,
     };
-    serve_on(listener, rules, shutdown).await?;
+    let rates = Rates::of(config.limits.rates, config.auth == AuthMode::Accounts);
+    let (limits, counts) = (config.limits.net, Connections::default());
+    let door = Door::new(Listener::Router, limits, None, rates, counts);
+    serve_on(listener, rules, door, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
 }
@@ -58,6 +64,7 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
 pub async fn serve_on(
     listener: TcpListener,
     rules: Rules,
+    door: Door,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut routes = Routes::builder();
@@ -65,7 +72,7 @@ pub async fn serve_on(
     let service = Router::new(rules, shutdown.clone());
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
-    let ended = serve::serve(listener, routes.routes(), shutdown).await;
+    let ended = serve::serve(listener, routes.routes(), door, shutdown).await;
     health.set(false).await;
     ended
 }

@@ -17,7 +17,11 @@ use super::call::{Deadline, Shared};
 use super::timeline::{Responses, Timeline};
 use super::{accounts, read, write};
 use crate::metrics::Method;
+use crate::rates::Rates;
 use crate::token::Scopes;
+
+/// Bytes of an answer: a full page of the longest posts is 0.8 MiB.
+const ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Serves `sns.v1.SnsService` from one replica.
 #[derive(Clone, Debug)]
@@ -31,9 +35,16 @@ impl SnsApi {
         Self { shared }
     }
 
+    /// How much each may do.
+    pub(crate) fn rates(&self) -> &Rates {
+        self.shared.rates()
+    }
+
     /// For a tonic server; messages over 64 KiB are refused (`OUT_OF_RANGE`).
     pub fn into_service(self) -> SnsServiceServer<Self> {
-        SnsServiceServer::new(self).max_decoding_message_size(limits::MESSAGE_BYTES)
+        SnsServiceServer::new(self)
+            .max_decoding_message_size(limits::MESSAGE_BYTES)
+            .max_encoding_message_size(ANSWER_BYTES)
     }
 
     /// Who calls, with a token that is good for `scopes` and was not revoked.
@@ -64,8 +75,10 @@ impl SnsApi {
         R: Stream<Item = Result<TimelineRequest, Status>> + Send + Unpin + 'static,
     {
         let caller = self.shared.caller(metadata, Scopes::READ)?;
+        let permit = self.shared.rates().stream(&caller.user)?;
         let deadline = Deadline::of(metadata);
         let timeline = Timeline::new(self.shared.clone(), caller, deadline, requests);
+        let timeline = timeline.counted(permit);
         Ok(timeline.into_responses())
     }
 }

@@ -16,13 +16,18 @@ const MESSAGE_BYTES: usize = 1_024;
 
 /// The status of a refusal. `message` is for a human; it is cut at 1,024 bytes.
 pub fn status(reason: ErrorReason, message: impl Into<String>) -> Status {
-    let retry_ms = reason::retry_after_ms(reason);
-    named(
-        reason::code_of(reason),
-        reason::name(reason),
-        retry_ms,
-        message.into(),
-    )
+    let wait = reason::retry_after_ms(reason).map(|ms| Duration::from_millis(ms.into()));
+    status_after(reason, message, wait)
+}
+
+/// As [`status`], where the same call may help after `wait`.
+pub(crate) fn status_after(
+    reason: ErrorReason,
+    message: impl Into<String>,
+    wait: Option<Duration>,
+) -> Status {
+    let (code, name) = (reason::code_of(reason), reason::name(reason));
+    named(code, name, wait, message.into())
 }
 
 /// The status of a refusal by the accounts.
@@ -31,7 +36,7 @@ pub fn auth(reason: AuthErrorReason, message: impl Into<String>) -> Status {
     named(code, reason::auth_name(reason), None, message.into())
 }
 
-fn named(code: i32, name: &str, retry_ms: Option<u32>, mut message: String) -> Status {
+fn named(code: i32, name: &str, wait: Option<Duration>, mut message: String) -> Status {
     if message.len() > MESSAGE_BYTES {
         let end = (0..=MESSAGE_BYTES)
             .rev()
@@ -41,8 +46,8 @@ fn named(code: i32, name: &str, retry_ms: Option<u32>, mut message: String) -> S
     }
     let mut details =
         ErrorDetails::with_error_info(name, reason::DOMAIN, HashMap::<String, String>::new());
-    if let Some(ms) = retry_ms {
-        details.set_retry_info(Some(Duration::from_millis(ms.into())));
+    if let Some(wait) = wait {
+        details.set_retry_info(Some(wait));
     }
     Status::with_error_details(Code::from_i32(code), message, details)
 }
@@ -71,6 +76,11 @@ pub fn reason_of(status: &Status) -> Option<ErrorReason> {
 pub fn reason_name(status: &Status) -> Option<String> {
     let info = status.get_details_error_info()?;
     (info.domain == reason::DOMAIN).then_some(info.reason)
+}
+
+/// After how long the same call may help, as a status says it.
+pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// The answer of a stream to a post that `CreatePost` would have refused with `error`.

@@ -29,6 +29,7 @@ use super::call::{Deadline, Shared, stopping};
 use super::write::Identity;
 use super::{accounts, encode, status};
 use crate::metrics::Method;
+use crate::rates;
 use crate::token::{Caller, Scopes};
 
 /// How long a client may take to send `open`.
@@ -76,6 +77,8 @@ pub(crate) struct Timeline<R> {
     /// Why the stream ends, and until when it waits for answers.
     end: Option<(Status, Instant)>,
     over: bool,
+    /// Its user may have so many.
+    _permit: Option<rates::Stream>,
 }
 
 impl<R> fmt::Debug for Timeline<R> {
@@ -106,6 +109,15 @@ where
             recheck: recheck(),
             end: None,
             over: false,
+            _permit: None,
+        }
+    }
+
+    /// The same, counted as one of its user's streams until it ends.
+    pub(crate) fn counted(self, permit: Option<rates::Stream>) -> Self {
+        Self {
+            _permit: permit,
+            ..self
         }
     }
 
@@ -319,8 +331,14 @@ fn answer(
         request_id,
         seen,
     } = post;
-    if let Err(refused) = accounts::may(caller, Scopes::POST) {
-        let refused = status::refused_by(request_id, &refused);
+    let refused = match accounts::may(caller, Scopes::POST) {
+        Err(refused) => Some(status::refused_by(request_id.clone(), &refused)),
+        Ok(()) => {
+            let limited = shared.rates().post(&caller.user).err();
+            limited.map(|limited| limited.refused(request_id.clone()))
+        }
+    };
+    if let Some(refused) = refused {
         return Box::pin(std::future::ready(TimelineResponse {
             seq: 0,
             response: Some(Told::Refused(refused)),

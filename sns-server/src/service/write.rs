@@ -48,6 +48,7 @@ pub(crate) async fn follow(
     request: Request<FollowRequest>,
 ) -> Result<Response<FollowResponse>, Status> {
     let caller = shared.caller(request.metadata(), Scopes::POST)?;
+    shared.rates().follow(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
@@ -63,6 +64,7 @@ pub(crate) async fn unfollow(
     request: Request<UnfollowRequest>,
 ) -> Result<Response<UnfollowResponse>, Status> {
     let caller = shared.caller(request.metadata(), Scopes::POST)?;
+    shared.rates().follow(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let followee = Username::parse(&request.username).map_err(status::of)?;
@@ -78,6 +80,7 @@ pub(crate) async fn create_post(
     request: Request<CreatePostRequest>,
 ) -> Result<Response<CreatePostResponse>, Status> {
     let caller = shared.caller(request.metadata(), Scopes::POST)?;
+    shared.rates().post(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;
@@ -92,6 +95,7 @@ pub(crate) async fn delete_post(
     request: Request<DeletePostRequest>,
 ) -> Result<Response<DeletePostResponse>, Status> {
     let caller = shared.caller(request.metadata(), Scopes::POST)?;
+    shared.rates().post(&caller.user)?;
     let deadline = Deadline::of(request.metadata());
     let request = request.into_inner();
     let identity = Identity::parse(&request.request_id, request.seen).map_err(status::of)?;

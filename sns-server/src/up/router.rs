@@ -15,10 +15,10 @@ use tokio::task::JoinSet;
 use super::keeper::Kept;
 use crate::announce;
 use crate::args::Policy;
+use crate::config::UpConfig;
 use crate::failure::{Failure, Result};
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
-use crate::service::accounts::Policy as AuthPolicy;
 use crate::status_cmd;
 use crate::token::{InternalKey, Purpose};
 
@@ -41,9 +41,8 @@ impl RouterProcess {
 
     /// Call it inside a tokio runtime.
     pub(super) fn new(
+        config: &UpConfig,
         listen: SocketAddr,
-        policy: Policy,
-        auth: AuthPolicy,
         data: &Path,
         uri: Uri,
     ) -> Result<Self> {
@@ -60,7 +59,7 @@ impl RouterProcess {
                 tokio::time::sleep(ASK_EVERY).await;
             }
         });
-        let policy = match policy {
+        let policy = match config.policy {
             Policy::Random => "random",
             Policy::P2c => "p2c",
         };
@@ -74,7 +73,9 @@ impl RouterProcess {
         ];
         let mut args = args.map(OsString::from).to_vec();
         args.extend(["--announce-key".into(), key.into()]);
-        let auth = auth
+        args.extend(config.limits.args());
+        let auth = config
+            .auth
             .flags()
             .into_iter()
             .filter(|(name, _)| *name == "--auth");

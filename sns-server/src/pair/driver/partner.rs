@@ -72,7 +72,7 @@ impl Partner {
             path: data,
             ..node.data.clone()
         };
-        let (routers, page) = (node.routers.clone(), node.page.flags());
+        let (routers, page) = (node.routers.clone(), node.page_flags());
         Self::node(role, node.pair.clone(), ip, data, routers, page)
     }
 
@@ -250,6 +250,7 @@ impl Partner {
             "--segment-bytes",
             self.data.segment_bytes.to_string().into(),
         );
+        args.extend(self.page.limits.args());
         args.extend(self.data.log.args());
         if self.data.force_network_fs {
             args.push("--force-network-fs".into());

@@ -97,6 +97,7 @@ mod tests {
                 slow_call_ms: 250,
                 auth: crate::service::accounts::Policy::open(),
             },
+            limits: crate::limits::LimitsConfig::default(),
         }
     }
 

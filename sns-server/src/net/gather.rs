@@ -11,7 +11,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 
 /// Bytes that are gathered at most: the answers of a few pages.
 const MOST: usize = 64 * 1024;
@@ -23,7 +22,7 @@ const TIMES: u8 = 8;
 
 /// A connection, and what waits to be sent over it.
 #[derive(Debug)]
-pub struct Gather<T> {
+pub(super) struct Gather<T> {
     inner: T,
     waiting: Vec<u8>,
     /// How much of it was sent.
@@ -127,14 +126,6 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Gather<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl<T: Connected> Connected for Gather<T> {
-    type ConnectInfo = T::ConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.inner.connect_info()
     }
 }
 
