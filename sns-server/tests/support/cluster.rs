@@ -81,6 +81,14 @@ impl Cluster {
         cluster
     }
 
+    /// As [`Cluster::start`], with more flags.
+    pub fn start_with(pairs: u32, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Self::spawn_with(dir, pairs, "127.0.0.1:0", flags);
+        cluster.greeting();
+        cluster
+    }
+
     /// Starts `pairs` pairs and waits for nothing.
     pub fn spawn_in(dir: TempDir, pairs: u32, listen: &str) -> Self {
         Self::spawn_with(dir, pairs, listen, &[])
