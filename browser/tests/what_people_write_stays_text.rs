@@ -1,54 +1,12 @@
 //! Whatever is posted is shown as text: nothing of it becomes part of the page.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "../../sns-core/tests/support/hostile.rs"]
+mod hostile;
+
+use hostile::{ODD_NAMES, SCRIPTS};
 use serde_json::json;
 use sns_browser::{Cluster, Driver, Page, Size, Web, is_here};
-
-/// Texts that were written to break pages.
-fn hostile() -> Vec<String> {
-    let mut texts: Vec<String> = [
-        "<script>window.broken = 1; alert(1)</script>",
-        "</p></article><script>window.broken = 1</script>",
-        "<img src=x onerror=\"window.broken = 1; alert(1)\">",
-        "\"><svg/onload=alert(1)>",
-        "<svg><script>alert(1)</script><animate onbegin=alert(1) attributeName=x dur=1s>",
-        "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
-        "<a href=\"javascript:alert(1)\">click</a> javascript:alert(1) JaVaScRiPt:alert(1)",
-        "<iframe srcdoc=\"<script>parent.broken = 1</script>\"></iframe>",
-        "<template><img src=x onerror=alert(1)></template>",
-        "<form id=compose><input name=attributes></form><a id=feed>clobbered</a>",
-        "<base href=//evil.example/><meta http-equiv=refresh content=0;url=//evil.example>",
-        "<link rel=stylesheet href=//evil.example/x.css><style>*{display:none}</style>",
-        "{{constructor.constructor('alert(1)')()}} ${alert(1)} #{7*7} <%= 7*7 %> [[${7*7}]]",
-        "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
-        "&lt;b&gt; &amp;amp; &#x3c;script&#x3e; &nbsp;",
-        "]]> <![CDATA[<script>alert(1)</script>]]> <!-- --!> <? ?>",
-        "<dialog open>you have won</dialog><marquee>x</marquee><plaintext>",
-        "'; DROP TABLE posts; -- \\\" \\u003cscript\\u003e \\",
-        // Turned around, and never turned back.
-        "\u{202e}txet siht sdaer ohw\u{202d} \u{2066}\u{2067}\u{2068} no end \u{200f}\u{061c}",
-        "file\u{202e}gpj.exe",
-        // What cannot be seen, in and around what can.
-        "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}in\u{200b}visi\u{ad}ble\u{e0001}\u{e0061}\u{fff9}\u{fffb}",
-        "\u{1}\u{2}\u{7}\u{8}\u{1b}[31m red \u{1b}]0;title\u{7} \u{7f}\u{85}\u{9b}",
-        "lines\nand\r\nlines\rand\u{2028}lines\u{2029}and\u{b}lines\u{c}end",
-        "  spaces   kept\t\ttabs  ",
-        "👩‍👩‍👧‍👦 🏴\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f} 🇩🇪🇩 ﷽ \u{fdfd}\u{fdfd} 𒐫𒐫",
-        "\u{fffd}\u{fffe}\u{ffff}\u{10ffff}\u{f8ff}",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    // A tower of marks, one on the other.
-    texts.push(format!("Z{} tower", "\u{30d}\u{489}\u{353}".repeat(300)));
-    // Words without an end.
-    texts.push("W".repeat(1_000));
-    texts.push("﷽".repeat(1_000));
-    texts.push("\u{1f98b}".repeat(1_000));
-    texts.push(format!("https://example.com/{}", "a/".repeat(490)));
-    texts.push("\n".repeat(999) + ".");
-    texts.push("\u{a0}".repeat(999) + ".");
-    texts
-}
 
 /// Keeps what the browser's rules had to stop, from the first script on.
 const WATCH: &str = "window.stopped = [];
@@ -86,7 +44,7 @@ async fn what_people_write_stays_text() {
     let mallory = Web::login(cluster.origins(), "mallory").await;
     let alice = Web::login(cluster.origins(), "alice").await;
     alice.follow("mallory").await;
-    let (early, late) = hostile()
+    let (early, late) = hostile::texts()
         .into_iter()
         .enumerate()
         .partition::<Vec<_>, _>(|it| it.0 % 2 == 0);
@@ -155,4 +113,101 @@ async fn what_people_write_stays_text() {
         json!("</textarea><script>window.broken = 1</script>")
     );
     is_unbroken(&page, "a draft").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_of_every_kind_stay_text() {
+    if !is_here() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let mallory = Web::login(cluster.origins(), "mallory").await;
+    let alice = Web::login(cluster.origins(), "alice").await;
+    alice.follow("mallory").await;
+    let (early, late) = SCRIPTS.split_at(SCRIPTS.len() / 2);
+    let mut sent = Vec::new();
+    for text in early {
+        sent.push((mallory.post(text).await, *text));
+    }
+    let driver = Driver::start();
+    let page = driver.open(Size::DESK).await;
+    page.before_each_page(WATCH).await;
+    page.enter(&cluster.origin("a-master"), "alice").await;
+    for text in late {
+        sent.push((mallory.post(text).await, *text));
+    }
+    let shown = format!(
+        "return document.querySelectorAll('#feed > article').length === {}",
+        sent.len()
+    );
+    page.until("all of them", &shown).await;
+    let all = "return [...document.querySelectorAll('#feed > article')]
+        .map((it) => [it.dataset.id, it.querySelector('.text').textContent])";
+    sent.reverse();
+    assert_eq!(page.js(all).await, json!(sent));
+    // Clicked, hovered and focused, too: nothing of them answers.
+    let poke = "for (const it of document.querySelectorAll('#feed .text')) {
+            for (const kind of ['click', 'mouseover', 'focus', 'toggle', 'error', 'load'])
+                it.dispatchEvent(new Event(kind, { bubbles: false }));
+        }
+        return Object.prototype.broken ?? null";
+    assert_eq!(page.js(poke).await, json!(null), "a prototype was changed");
+    is_unbroken(&page, "home").await;
+    // All that was ever asked for came from our own servers.
+    let asked =
+        "return performance.getEntriesByType('resource').map((it) => new URL(it.name).origin)";
+    let ours = cluster.origins();
+    for origin in page.js(asked).await.as_array().unwrap() {
+        let origin = origin.as_str().unwrap();
+        assert!(ours.iter().any(|its| its == origin), "asked {origin}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_turns_around_turns_nothing_else_and_odd_names_are_names() {
+    if !is_here() {
+        return;
+    }
+    let cluster = Cluster::start(1);
+    let alice = Web::login(cluster.origins(), "alice").await;
+    for name in ODD_NAMES {
+        let web = Web::login(cluster.origins(), name).await;
+        alice.follow(name).await;
+        web.post("plain").await;
+        web.post("\u{202e}turned \u{2067}\u{5d0}\u{5d1}\u{5d2} 123")
+            .await;
+    }
+    let driver = Driver::start();
+    let page = driver.open(Size::DESK).await;
+    page.before_each_page(WATCH).await;
+    page.enter(&cluster.origin("a-master"), "alice").await;
+    let count = 2 * ODD_NAMES.len();
+    let shown = format!("return document.querySelectorAll('#feed > article').length === {count}");
+    page.until("all of them", &shown).await;
+    // Whoever wrote it stands where those stand who write plainly, and is spelled from left to right.
+    let places = "return [...document.querySelectorAll('#feed > article')].map((it) => {
+            const name = it.querySelector('a.name'), time = it.querySelector('time');
+            const left = (of) => Math.round(of.getBoundingClientRect().left);
+            return [name.textContent, left(name), left(name) < left(time), name.getAttribute('href'),
+                getComputedStyle(it.querySelector('.text')).unicodeBidi];
+        })";
+    let places = page.js(places).await;
+    let places = places.as_array().unwrap();
+    for pair in places.chunks(2) {
+        assert_eq!(pair[0], pair[1], "plain and turned look alike");
+        assert_eq!(pair[0][1], places[0][1], "{pair:?}");
+        assert_eq!(
+            (&pair[0][2], &pair[0][4]),
+            (&json!(true), &json!("isolate"))
+        );
+        let name = pair[0][0].as_str().unwrap();
+        assert!(ODD_NAMES.contains(&name), "{name}");
+        assert_eq!(pair[0][3], format!("#/u/{name}"));
+    }
+    is_unbroken(&page, "odd names").await;
+    page.goto(&format!("{}/#/u/__proto__", cluster.origin("a-master")))
+        .await;
+    let two = "return document.querySelectorAll('#feed > article').length === 2";
+    page.until("the posts of __proto__", two).await;
+    is_unbroken(&page, "the page of __proto__").await;
 }

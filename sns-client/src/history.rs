@@ -8,6 +8,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use sns_proto::escape::is_treacherous;
+
 /// Lines kept. The file may grow to twice as many before the older half is dropped.
 pub(crate) const LINES_MAX: usize = 1_000;
 /// The longest line kept: no command is longer.
@@ -81,9 +83,7 @@ fn read(file: &mut File) -> io::Result<Vec<String>> {
         file.write_all((kept.join("\n") + "\n").as_bytes())?;
     }
     // A line from elsewhere is shown as it is typed again: nothing in it may act.
-    let harmless = kept
-        .iter()
-        .filter(|line| !line.chars().any(char::is_control));
+    let harmless = kept.iter().filter(|line| !line.contains(is_treacherous));
     Ok(harmless.map(|line| (*line).to_owned()).collect())
 }
 
@@ -144,7 +144,7 @@ mod tests {
         fs::write(&path, b"\xff\xfe\n").expect("written");
         History::open(&path).expect_err("no text");
         assert_eq!(fs::read(&path).expect("read"), b"\xff\xfe\n");
-        fs::write(&path, "LIST\n\x1b[2J\nEXIT\n").expect("written");
+        fs::write(&path, "LIST\n\x1b[2J\nFOLLOW \u{202e}bob\nEXIT\n").expect("written");
         let (_, lines) = History::open(&path).expect("opened");
         assert_eq!(lines, ["LIST", "EXIT"]);
     }

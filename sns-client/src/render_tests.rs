@@ -114,3 +114,57 @@ proptest! {
         prop_assert_eq!(read["id"].as_u64(), Some(1 << 48));
     }
 }
+
+#[path = "../../sns-core/tests/support/hostile.rs"]
+mod hostile;
+
+/// All that people with no good in mind write, as texts and as names: a server may be hostile, too.
+fn hostile_texts() -> Vec<String> {
+    let fixed = [hostile::SCRIPTS, hostile::BAD_NAMES, hostile::ODD_NAMES].concat();
+    let fixed = fixed.into_iter().map(str::to_owned);
+    hostile::texts().into_iter().chain(fixed).collect()
+}
+
+#[test]
+fn nothing_hostile_acts_on_a_terminal_whatever_is_shown_of_it() {
+    for text in hostile_texts() {
+        let mut raw = sample(0, &text);
+        raw.author.clone_from(&text);
+        let shown = Post::from(raw);
+        let person = User::from(sns_proto::v1::User {
+            username: text.clone(),
+            created_at: None,
+        });
+        let lines = [
+            post(&shown, false),
+            post(&shown, true),
+            user(&person, false),
+            user(&person, true),
+            change(Seq::from(1), &text, false),
+            failure(&Failure::Io(text.clone()), true),
+        ];
+        for line in &lines {
+            assert!(!line.contains(is_treacherous), "{line:?}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&lines[1]).expect("JSON");
+        assert_eq!(
+            (&json["author"], &json["text"]),
+            (&json["text"], &text.as_str().into())
+        );
+        // Lines of our own are kept in a message, and each of them is calm.
+        let message = failure(&Failure::Usage(text.clone()), false);
+        for line in message.lines() {
+            assert!(!line.contains(is_treacherous), "{line:?}");
+        }
+        // Above the line that is being typed: rows within the width, none passes for another post.
+        let now = "2026-01-02T05:00:00+00:00[UTC]".parse().expect("a time");
+        for width in [20, 80] {
+            let rows = crate::show::post(&shown, &now, width, crate::paint::Paint::PLAIN);
+            assert!(rows.lines().count() <= 30, "{rows:?}");
+            for row in rows.lines().skip(1) {
+                assert!(row.starts_with("  "), "{row:?}");
+            }
+            assert!(!rows.replace('\n', "").contains(is_treacherous), "{rows:?}");
+        }
+    }
+}

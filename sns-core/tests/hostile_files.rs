@@ -67,6 +67,11 @@ fn a_directory_that_others_may_write_to_is_refused_with_what_to_type() {
 #[test]
 fn a_secret_that_others_may_read_is_refused_with_what_to_type() {
     let (_dir, data) = made();
+    let rights = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(
+        (rights(&data), rights(&data.join("secret"))),
+        (0o700, 0o600)
+    );
     mode(&data.join("secret"), 0o640);
     let found = sns_core::DataDir::open_existing(&data, false).unwrap();
     let error = found.secret().unwrap_err();

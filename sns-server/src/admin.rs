@@ -12,6 +12,7 @@ use sns_core::log::dir::DirLog;
 use sns_core::log::{self, Log};
 use sns_core::snapshots::SnapshotStore;
 use sns_core::{ErrorKind, Reason, SnapshotInfo};
+use sns_proto::escape::escape_json;
 
 use crate::config::{DataConfig, LogPlace};
 use crate::failure::{Failure, Result};
@@ -51,7 +52,8 @@ fn dump(log: &dyn Log, out: &mut impl Write) -> Result<()> {
         let Some(last) = records.last() else { break };
         next = last.index + 1;
         for record in &records {
-            writeln!(out, "{}", entry::to_json(record)).or_else(output::gone)?;
+            writeln!(out, "{}", escape_json(&entry::to_json(record).to_string()))
+                .or_else(output::gone)?;
         }
     }
     Ok(())
@@ -209,7 +211,7 @@ fn line(info: &SnapshotInfo) -> String {
 
 fn summarise(json: bool, object: &Value, text: &str) -> Result<()> {
     if json {
-        output::line(&object.to_string())
+        output::line(&escape_json(&object.to_string()))
     } else {
         output::line(&escaped(text))
     }

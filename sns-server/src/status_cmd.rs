@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use http::Uri;
 use serde::Serialize;
 use sns_core::{Clock, DataDir};
+use sns_proto::escape::escape_json;
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{ListServersRequest, Server, ServerRole, ServerState};
 use tokio::time::timeout;
@@ -43,7 +44,8 @@ pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
     if json {
         for row in &rows {
             let line = serde_json::to_string(row);
-            output::line(&line.map_err(|e| Failure::invalid(format!("a row is no JSON: {e}")))?)?;
+            let line = line.map_err(|e| Failure::invalid(format!("a row is no JSON: {e}")))?;
+            output::line(&escape_json(&line))?;
         }
         return Ok(());
     }
@@ -117,7 +119,7 @@ impl Row {
             pid: runs.then_some(server.pid),
             applied: number(server.applied),
             tail: number(server.tail),
-            lag: number(server.tail.saturating_sub(server.applied + 1)),
+            lag: number(server.tail.saturating_sub(server.applied.saturating_add(1))),
             streams: number(server.streams),
             restarts: Some(server.restarts),
             digest: text(server.digest).filter(|_| runs),

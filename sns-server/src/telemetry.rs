@@ -6,9 +6,14 @@ use std::io::{IsTerminal as _, Write as _};
 
 /// Text of others as an operator may see it, on one line.
 pub use sns_proto::escape::escape as escaped;
+use sns_proto::escape::escape_json;
 use tracing_subscriber::EnvFilter;
 
 use crate::failure::{Failure, Result};
+
+mod calm;
+
+use calm::{Calm, Form};
 
 /// Starts tracing to stderr. `SNS_TRACE`, else `RUST_LOG`, sets the filter; without them servers
 /// say what changes (`info`), other commands only what is wrong (`warn`). Safe to repeat.
@@ -33,17 +38,26 @@ pub fn start(server: bool) -> Result<()> {
         .and_then(|value| EnvFilter::try_new(value).ok())
         .unwrap_or_else(|| EnvFilter::new(default));
     let terminal = std::io::stderr().is_terminal();
+    let format = std::env::var("SNS_LOG_FORMAT").ok();
+    let json = is_json(format.as_deref(), server, terminal)?;
+    let form = match (json, terminal) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Colours,
+        (false, false) => Form::Text,
+    };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || Calm {
+            to: std::io::stderr(),
+            form,
+        })
         .with_ansi(terminal)
         .with_target(false)
         // What cannot be written, say because the disk is full, is gone: to complain about it on
         // the same stderr would end the process.
         .log_internal_errors(false);
-    let format = std::env::var("SNS_LOG_FORMAT").ok();
     // A second subscriber in one process is refused; the first one stays.
-    let _ = if is_json(format.as_deref(), server, terminal)? {
+    let _ = if json {
         let json = subscriber.json().flatten_event(true);
         json.with_current_span(false)
             .with_span_list(false)
@@ -68,7 +82,7 @@ fn is_json(asked: Option<&str>, server: bool, terminal: bool) -> Result<bool> {
 /// Prints a failure to stderr: one line, or one JSON object.
 pub fn print_failure(failure: &Failure, json: bool) {
     let line = if json {
-        failure.to_json()
+        escape_json(&failure.to_json())
     } else {
         format!("error: {}", escaped(&failure.message))
     };

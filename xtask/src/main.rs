@@ -5,7 +5,9 @@ use std::process::{Command, ExitCode};
 mod browser;
 mod chaos;
 mod figures;
+mod fuzz;
 mod peers;
+mod supply;
 
 /// A command line, and what is set in its environment.
 type Step = (
@@ -84,7 +86,9 @@ const SOAK: &[Step] = &[
 fn main() -> ExitCode {
     let task = std::env::args().nth(1);
     match task.as_deref() {
-        Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
+        Some("verify") => run(VERIFY).map_or_else(|code| code, |()| supply::run()),
+        Some("supply-chain") => supply::run(),
+        Some("fuzz") => fuzz::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
@@ -93,7 +97,11 @@ fn main() -> ExitCode {
         Some("page-soak") => browser::page_soak(&std::env::args().skip(2).collect::<Vec<_>>()),
         _ => {
             say("usage: cargo xtask verify   formatting, lints, docs, tests, licences");
+            say(
+                "       cargo xtask supply-chain  the lock file, licences, bans, sources, advisories",
+            );
             say("       cargo xtask soak     the random tests for much longer");
+            fuzz::usage();
             say(
                 "       cargo xtask chaos    hurt a running service for an hour, and check everything",
             );
@@ -121,18 +129,6 @@ fn run(steps: &[Step]) -> Result<(), ExitCode> {
         }
     }
     Ok(())
-}
-
-/// Licences and advisories, where cargo-deny is installed.
-fn deny() -> ExitCode {
-    let there = Command::new(env!("CARGO"))
-        .args(["deny", "--version"])
-        .output();
-    if !there.is_ok_and(|output| output.status.success()) {
-        say("cargo-deny is not installed: licences and advisories were not checked");
-        return ExitCode::SUCCESS;
-    }
-    run(&[(&["deny", "check"], &[])]).map_or_else(|code| code, |()| ExitCode::SUCCESS)
 }
 
 /// Runs it to its end.

@@ -107,7 +107,7 @@ impl ServerShape {
             pid: server.pid,
             applied: Id(server.applied),
             tail: Id(server.tail),
-            lag: server.tail.saturating_sub(server.applied + 1),
+            lag: server.tail.saturating_sub(server.applied.saturating_add(1)),
             streams: server.streams,
             restarts: server.restarts,
             digest: server.digest,

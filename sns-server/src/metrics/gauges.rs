@@ -48,7 +48,9 @@ pub struct Standing {
 impl Standing {
     /// Entries that are durable and not applied here.
     pub fn lag(&self) -> u64 {
-        self.server.tail.saturating_sub(self.server.applied + 1)
+        self.server
+            .tail
+            .saturating_sub(self.server.applied.saturating_add(1))
     }
 }
 

@@ -108,6 +108,6 @@ pub fn report(heartbeat: &HeartbeatResponse) -> Report {
         applies_now: heartbeat.applier() == ApplierPhase::Applies,
         applies: heartbeat.applies,
         queued: heartbeat.queued,
-        lag: server.tail.saturating_sub(server.applied + 1),
+        lag: server.tail.saturating_sub(server.applied.saturating_add(1)),
     }
 }

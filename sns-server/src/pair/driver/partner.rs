@@ -330,3 +330,20 @@ pub(crate) fn last(file: Option<&NodeFile>) -> Last {
         _ => Last::Nobody,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_another_interface_is_not_taken_from_a_file() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let port = ports::draw(here, 1).unwrap()[0];
+        let kept = place(&format!("127.0.0.1:{port}"), here, &[]).unwrap();
+        assert_eq!(kept, SocketAddr::new(here, port));
+        for crafted in ["0.0.0.0", "[::]", "127.0.0.2", "[::1]"] {
+            let drawn = place(&format!("{crafted}:{port}"), here, &[]).unwrap();
+            assert_eq!(drawn.ip(), here, "{crafted}");
+        }
+    }
+}
