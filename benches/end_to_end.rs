@@ -40,7 +40,7 @@ async fn serve(sns: Sns, stop: CancellationToken) -> Channel {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let listener = serve::bind("--listen", listen).await.expect("a port");
     let address = serve::address_of(&listener).expect("an address");
-    tokio::spawn(serve::serve(listener, routes.routes(), stop));
+    tokio::spawn(serve::serve(listener, routes.routes(), None, stop));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
     endpoint.connect().await.expect("a connection")
 }

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
+use crate::net::tls::{Dial, deepest};
 use crate::pair::told::Router;
 use crate::routing::ANNOUNCE_EVERY;
 use crate::telemetry::escaped;
@@ -33,6 +33,7 @@ const REFUSED: Duration = Duration::from_secs(5);
 pub async fn run(
     routers: Arc<[Router]>,
     words: watch::Receiver<AnnounceRequest>,
+    dial: Dial,
     ended: CancellationToken,
 ) {
     let mut streams = JoinSet::new();
@@ -41,6 +42,7 @@ pub async fn run(
             routers.clone(),
             at,
             words.clone(),
+            dial.clone(),
             ended.clone(),
         ));
     }
@@ -51,6 +53,7 @@ async fn announce_to(
     routers: Arc<[Router]>,
     at: usize,
     mut words: watch::Receiver<AnnounceRequest>,
+    dial: Dial,
     ended: CancellationToken,
 ) {
     let mut backoff = BACKOFF_MIN;
@@ -61,7 +64,7 @@ async fn announce_to(
         let mut answered = false;
         let broke = tokio::select! {
             () = ended.cancelled() => return,
-            broke = stream(known, &mut words, &mut answered) => broke,
+            broke = stream(known, &mut words, &dial, &mut answered) => broke,
         };
         known.set(false);
         if answered {
@@ -70,7 +73,10 @@ async fn announce_to(
         }
         let refused = matches!(
             broke.code(),
-            Code::PermissionDenied | Code::ResourceExhausted | Code::InvalidArgument
+            Code::PermissionDenied
+                | Code::Unauthenticated
+                | Code::ResourceExhausted
+                | Code::InvalidArgument
         );
         if refused {
             tracing::error!(%router, why = %escaped(broke.message()), "the router refuses this node");
@@ -92,15 +98,18 @@ async fn announce_to(
 async fn stream(
     known: &Router,
     words: &mut watch::Receiver<AnnounceRequest>,
+    dial: &Dial,
     answered: &mut bool,
 ) -> Status {
     let router = &known.uri;
-    let dial = Endpoint::from(router.clone())
-        .connect_timeout(ANSWER)
-        .tcp_nodelay(true);
-    let channel = match timeout(ANSWER, dial.connect()).await {
+    let address = router.authority().map_or("", |it| it.as_str());
+    let endpoint = match dial.endpoint(address) {
+        Ok(endpoint) => endpoint.connect_timeout(ANSWER),
+        Err(e) => return Status::invalid_argument(format!("no address: {e}")),
+    };
+    let channel = match timeout(ANSWER, dial.connect(&endpoint)).await {
         Ok(Ok(channel)) => channel,
-        Ok(Err(e)) => return Status::unavailable(format!("cannot connect: {e}")),
+        Ok(Err(e)) => return Status::unavailable(format!("cannot connect: {}", deepest(&e))),
         Err(_) => return Status::unavailable("cannot connect in time"),
     };
     // One waits, one is on its way: more would only be older news.

@@ -3,7 +3,7 @@
 //! `api` and `events` hand every call to the same [`SnsApi`] that gRPC calls go to: there is one
 //! code path, and here only the other clothes. `guard` lets browsers in from our own pages alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Result;
 use crate::metrics::{Metrics, ProcessUse, Standing};
+use crate::net::tls::Tls;
 use crate::node::Probe;
 use crate::pair::told::{self, Told};
 use crate::service::sns::SnsApi;
@@ -61,6 +62,10 @@ pub struct Parts {
     pub log: &'static str,
     /// Where browsers connect.
     pub address: SocketAddr,
+    /// The address of this machine that others are told; pages may be on all of them.
+    pub host: IpAddr,
+    /// Over what they are shown.
+    pub tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -91,7 +96,12 @@ impl Site {
     pub fn new(parts: Parts) -> Self {
         let clock = Clock::system();
         Self(Arc::new(Inner {
-            peers: Peers::new(&parts.data, &parts.node, parts.address),
+            peers: Peers::new(
+                &parts.data,
+                (&parts.node, parts.address),
+                parts.host,
+                parts.tls.clone(),
+            ),
             parts,
             started_at_ms: clock.now_ms(),
             clock,
@@ -208,7 +218,7 @@ impl Site {
 /// # Errors
 /// None yet.
 pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) -> Result<()> {
-    let connections = listen::serve(listener, site.routes(), &stop);
+    let connections = listen::serve(listener, site.routes(), site.0.parts.tls.as_ref(), &stop);
     tokio::join!(connections, site.keep(&stop));
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::http::{self, Parts, Site};
 use crate::metrics::Metrics;
+use crate::net::tls::Tls;
 use crate::pair::driver::{self, PairConfig};
 use crate::pair::process::lock_holder;
 use crate::pair::told::{self, Telling};
@@ -47,6 +48,7 @@ const STOP: Duration = Duration::from_secs(5);
 /// `Unavailable`: it runs already, or an address is in use. Else as opening the data refuses.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> {
     let node = config.node();
+    let tls = config.doors.open()?;
     let data = {
         let (data, node) = (config.data.clone(), node.clone());
         blocking(move || open_data(&data, &node)).await?
@@ -80,13 +82,21 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     // think that this node hangs.
     let mut parts = JoinSet::new();
     let mut routes = Routes::builder();
+    if let Some(tls) = tls.clone() {
+        parts.spawn(tls.watch(ending.clone()));
+    }
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
     let shared = Shared::new(opened, key, ending.clone(), metrics.clone());
     let api = SnsApi::new(shared);
     routes.add_service(api.clone().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
-    parts.spawn(serve::serve(users, routes.routes(), ending.clone()));
+    parts.spawn(serve::serve(
+        users,
+        routes.routes(),
+        tls.clone(),
+        ending.clone(),
+    ));
     let (telling, told) = told::channel(&config.routers);
     let mut http_address = String::new();
     if let Some(listener) = page {
@@ -101,8 +111,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
             data: data.path().to_owned(),
             log: config.data.log.kind(),
             address,
+            host: config.listen.ip(),
+            tls: tls.clone(),
         });
-        tracing::info!(%node, page = %format_args!("http://{address}/"), "pages");
+        let scheme = config.doors.scheme();
+        tracing::info!(%node, page = %format_args!("{scheme}://{address}/"), "pages");
         parts.spawn(http::serve(listener, site, ending.clone()));
     }
     let pair = Pair {
@@ -113,6 +126,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         telling,
         metrics: metrics.clone(),
         probe: probe.clone(),
+        tls,
     };
     parts.spawn(pair.run(partner, ending.clone())?);
 
@@ -154,6 +168,7 @@ struct Pair {
     telling: Telling,
     metrics: Arc<Metrics>,
     probe: Arc<Probe>,
+    tls: Option<Tls>,
 }
 
 impl Pair {
@@ -181,6 +196,7 @@ impl Pair {
                     http_address: self.http_address,
                     telling: self.telling,
                     metrics: self.metrics,
+                    tls: self.tls,
                 };
                 Box::pin(driver::run(config, self.probe, ending)).await
             })

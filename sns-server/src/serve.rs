@@ -1,22 +1,22 @@
 //! What every gRPC server of ours has in common: the listener, the bounds of a connection, health
 //! and reflection.
 
-mod gather;
+pub(crate) mod gather;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
 use sns_core::ErrorKind;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use self::gather::Gather;
 use crate::failure::{Failure, Result};
+use crate::net::incoming;
+use crate::net::tls::Tls;
 
 /// How often an idle connection is asked whether it is still there, and how long it may take to
 /// answer: one that vanished without goodbye is found within the sum.
@@ -72,28 +72,6 @@ pub fn builder() -> Server {
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(HEADER_BYTES)
-}
-
-/// The connections of a listener. Never ends and never fails: with no descriptor left it waits for
-/// one, where tonic's own would end the server.
-pub fn incoming(
-    listener: TcpListener,
-) -> impl Stream<Item = std::io::Result<Gather<TcpStream>>> + Send + 'static {
-    stream::unfold(listener, |listener| async move {
-        loop {
-            match listener.accept().await {
-                Ok((connection, _)) => {
-                    // Answers are small and awaited; a failure only makes them slower.
-                    let _ = connection.set_nodelay(true);
-                    return Some((Ok(Gather::new(connection)), listener));
-                }
-                Err(e) => {
-                    tracing::warn!(error = %e, "cannot take a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    })
 }
 
 /// Tells `grpc.health.v1` about `service` and the server as a whole.
@@ -152,10 +130,15 @@ pub async fn common(routes: &mut RoutesBuilder, service: &'static str) -> Result
 ///
 /// # Errors
 /// `Unavailable`: the transport failed.
-pub async fn serve(listener: TcpListener, routes: Routes, stop: CancellationToken) -> Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+) -> Result<()> {
     let served = builder()
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(incoming(listener, tls), stop.clone().cancelled_owned());
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(DRAIN).await;

@@ -1,6 +1,7 @@
 //! The tonic services, one a file: decode, call the core, encode. No rules live here.
 
 pub mod call;
+mod certified;
 pub(crate) mod encode;
 pub mod pair;
 pub(crate) mod read;

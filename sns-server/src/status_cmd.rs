@@ -12,10 +12,10 @@ use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{ListServersRequest, Server, ServerRole, ServerState};
 use tokio::time::timeout;
 use tonic::Status;
-use tonic::transport::Endpoint;
 
 use crate::config::StatusConfig;
 use crate::failure::{Failure, Result};
+use crate::net::tls::{Dial, Tls, TlsFiles, deepest};
 use crate::output;
 use crate::pair::driver::partner;
 use crate::pair::heartbeat;
@@ -36,7 +36,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// `Unavailable`: no router answers. `Invalid`: there is no data.
 pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
     let rows = match config {
-        StatusConfig::Routers(routers) => by_routers(&routers).await?,
+        StatusConfig::Routers(routers, dial) => by_routers(&routers, &dial).await?,
         StatusConfig::Data(data) => by_data(&data).await?,
     };
     if json {
@@ -59,13 +59,14 @@ pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
 ///
 /// # Errors
 /// As the transport has it; `Unavailable` also after 2 s without an answer.
-pub async fn list(router: &Uri) -> Result<Vec<Server>, Status> {
+pub async fn list(router: &Uri, dial: &Dial) -> Result<Vec<Server>, Status> {
     let asked = async {
-        let endpoint = Endpoint::from(router.clone()).connect_timeout(ANSWER);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|_| Status::unavailable("cannot connect"))?;
+        let address = router.authority().map_or("", |it| it.as_str());
+        let endpoint = dial.endpoint(address);
+        let endpoint = endpoint.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let channel = dial.connect(&endpoint.connect_timeout(ANSWER)).await;
+        let cannot = |e| Status::unavailable(format!("cannot connect: {}", deepest(&e)));
+        let channel = channel.map_err(cannot)?;
         let mut client = RouterServiceClient::new(channel);
         let answer = client.list_servers(ListServersRequest {}).await?;
         Ok(answer.into_inner().servers)
@@ -164,8 +165,8 @@ pub fn state(state: ServerState) -> &'static str {
     }
 }
 
-async fn by_routers(routers: &[Uri]) -> Result<Vec<Row>> {
-    let answers = join_all(routers.iter().map(list)).await;
+async fn by_routers(routers: &[Uri], dial: &Dial) -> Result<Vec<Row>> {
+    let answers = join_all(routers.iter().map(|router| list(router, dial))).await;
     let Some(Ok(servers)) = answers.iter().find(|answer| answer.is_ok()) else {
         let names: Vec<String> = routers.iter().map(ToString::to_string).collect();
         let mut failure = Failure::unavailable(format!(
@@ -191,7 +192,7 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
     let run = RunFile::read(&data);
     let uri: Option<Uri> = run.as_ref().and_then(|run| run.router_url.parse().ok());
     let listed = match &uri {
-        Some(uri) => Some(list(uri).await),
+        Some(uri) => Some(list(uri, &as_file(run.as_ref().and_then(|run| run.tls.as_ref()))).await),
         None => None,
     };
     let mut told: HashMap<String, Server> = HashMap::new();
@@ -221,7 +222,8 @@ async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
     let file = NodeFile::read(&dir);
     let holder = process::lock_holder(&dir.join("lock")).ok().flatten();
     if let (Some(pid), Some(file)) = (holder, &file)
-        && let Ok(heartbeat) = heartbeat::ask_once("status", &file.peer_address).await
+        && let Ok(heartbeat) =
+            heartbeat::ask_once("status", &file.peer_address, &as_file(file.tls.as_ref())).await
         && let Some(server) = heartbeat.server.filter(|server| server.pid == pid)
     {
         return Row::of(server);
@@ -261,6 +263,20 @@ async fn ask(data: &Path, node: &str, told: &HashMap<String, Server>) -> Row {
         lag: None,
         streams: None,
         ..row
+    }
+}
+
+/// As who wrote the file connects. Files that cannot be read are as good as none: then the others say
+/// what they know.
+fn as_file(files: Option<&TlsFiles>) -> Dial {
+    let opened = files.map(|files| Tls::open(files.clone()));
+    match opened {
+        Some(Ok(tls)) => Dial::mutual(Some(&tls)),
+        Some(Err(why)) => {
+            tracing::warn!(%why, "cannot ask over TLS");
+            Dial::Plain
+        }
+        None => Dial::Plain,
     }
 }
 

@@ -13,6 +13,7 @@ use sns_proto::v1::{
 };
 use sns_server::announce;
 use sns_server::args::Policy;
+use sns_server::net::tls::Dial;
 use sns_server::pair::told::Router;
 use sns_server::service::router::serve_on;
 use sns_server::service::status::reason_of;
@@ -41,7 +42,9 @@ impl Running {
         let stop = CancellationToken::new();
         let token = stop.clone();
         let task = tokio::spawn(async move {
-            serve_on(listener, Policy::Random, token).await.unwrap();
+            serve_on(listener, Policy::Random, None, token)
+                .await
+                .unwrap();
         });
         Self {
             address,
@@ -94,6 +97,7 @@ fn node(routers: Vec<Uri>, pair: &str) -> Node {
     tokio::spawn(announce::run(
         routers.into_iter().map(Router::new).collect(),
         words,
+        Dial::Plain,
         end.clone(),
     ));
     Node { word, end }

@@ -11,9 +11,14 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::net::tls::{Alpn, Tls};
 use crate::serve::DRAIN;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
 
 /// Connections that are open at once; further ones are closed at once. A browser opens six at most.
 const CONNECTIONS: usize = 1_024;
@@ -26,7 +31,12 @@ const HEAD_WAIT: Duration = Duration::from_secs(30);
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves until `stop`, then at most [`DRAIN`] more for what is open.
-pub(super) async fn serve(listener: TcpListener, routes: Router, stop: &CancellationToken) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    tls: Option<&Tls>,
+    stop: &CancellationToken,
+) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -53,16 +63,31 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: &Cancella
         };
         // Answers are small and awaited; a failure only makes them slower.
         let _ = stream.set_nodelay(true);
-        let connection = server.serve_connection(TokioIo::new(stream), service.clone());
-        let connection = open.watch(connection);
+        let Some(tls) = tls.cloned() else {
+            let connection = server.serve_connection(TokioIo::new(stream), service.clone());
+            let connection = open.watch(connection);
+            tokio::spawn(async move {
+                // Broken by the other side, or too slow: nothing that anybody here could mend.
+                drop(connection.await);
+                drop(place);
+            });
+            continue;
+        };
+        let (server, service, watcher) = (server.clone(), service.clone(), open.watcher());
         tokio::spawn(async move {
+            let accepted = timeout(HANDSHAKE, tls.acceptor(Alpn::Http).accept(stream)).await;
+            let Ok(Ok(stream)) = accepted else {
+                return;
+            };
+            let connection = server.serve_connection(TokioIo::new(stream), service);
+            let connection = watcher.watch(connection);
             // Broken by the other side, or too slow: nothing that anybody here could mend.
             drop(connection.await);
             drop(place);
         });
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN, open.shutdown()).await.is_err() {
+    if timeout(DRAIN, open.shutdown()).await.is_err() {
         tracing::warn!("pages were still open {DRAIN:?} after the stop: cut off");
     }
 }

@@ -25,6 +25,7 @@ use super::told::Telling;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
 use crate::metrics::Metrics;
+use crate::net::tls::{Dial, Tls};
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::telemetry::escaped;
@@ -67,6 +68,8 @@ pub struct PairConfig {
     pub telling: Telling,
     /// What it counts.
     pub metrics: Arc<Metrics>,
+    /// By which partner and routers know this node.
+    pub tls: Option<Tls>,
 }
 
 enum Note {
@@ -104,6 +107,7 @@ pub async fn run(
         http_address,
         telling,
         metrics,
+        tls,
     } = config;
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
@@ -116,23 +120,28 @@ pub async fn run(
         restarts: before.restarts,
         dir: own_dir,
         stopping: Arc::default(),
+        tls: node.doors.tls.clone(),
     };
     let partner = Partner::new(&node, address.ip(), data)?;
 
     let ended = CancellationToken::new();
     let mut routes = Routes::builder();
-    routes.add_service(PairApi::new(probe.clone(), me.restarts).into_service());
+    let dial = Dial::mutual(tls.as_ref());
+    let pair = PairApi::new(probe.clone(), me.restarts);
+    let pair = pair.certified(tls.as_ref().is_some_and(Tls::is_mutual));
+    routes.add_service(pair.into_service());
     let mut tasks = JoinSet::new();
-    tasks.spawn(serve::serve(peer, routes.routes(), ended.clone()));
+    tasks.spawn(serve::serve(peer, routes.routes(), tls, ended.clone()));
 
     let (told_to, heard) = (telling.routers.clone(), telling.word.subscribe());
     let obituary = Obituary::new(&node, partner.dir(), telling.deaths, metrics);
     let mut driver = Driver::new(node, me, partner, probe, telling.word, obituary, again);
+    driver.dial = dial.clone();
     driver.tell(false);
     tasks.spawn({
         let ended = ended.clone();
         async move {
-            announce::run(told_to, heard, ended).await;
+            announce::run(told_to, heard, dial, ended).await;
             Ok(())
         }
     });
@@ -166,6 +175,7 @@ struct Driver {
     probe: Arc<dyn NodeProbe>,
     word: watch::Sender<AnnounceRequest>,
     obituary: Obituary,
+    dial: Dial,
     machine: Machine,
     started: Instant,
     notes: mpsc::Sender<Note>,
@@ -217,6 +227,7 @@ impl Driver {
             probe,
             word,
             obituary,
+            dial: Dial::Plain,
             machine: Machine::new(Rules::PAIR, keeper, restarts).undoing(before),
             started: Instant::now(),
             notes,

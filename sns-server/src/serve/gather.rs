@@ -23,7 +23,7 @@ const TIMES: u8 = 8;
 
 /// A connection, and what waits to be sent over it.
 #[derive(Debug)]
-pub struct Gather<T> {
+pub(crate) struct Gather<T> {
     inner: T,
     waiting: Vec<u8>,
     /// How much of it was sent.
@@ -35,7 +35,7 @@ pub struct Gather<T> {
 }
 
 impl<T> Gather<T> {
-    pub(super) fn new(inner: T) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self {
             inner,
             waiting: Vec::new(),

@@ -7,6 +7,7 @@ use sns_proto::pair::v1::pair_service_server::{PairService, PairServiceServer};
 use sns_proto::pair::v1::{HeartbeatRequest, HeartbeatResponse};
 use tonic::{Request, Response, Status};
 
+use super::certified;
 use crate::pair::NodeProbe;
 
 /// The service of one node.
@@ -14,12 +15,24 @@ use crate::pair::NodeProbe;
 pub struct PairApi {
     probe: Arc<dyn NodeProbe>,
     restarts: u64,
+    /// Whoever asks must show a certificate by our CA.
+    certified: bool,
 }
 
 impl PairApi {
     /// Answers with what `probe` says; `restarts` so far.
     pub fn new(probe: Arc<dyn NodeProbe>, restarts: u64) -> Self {
-        Self { probe, restarts }
+        Self {
+            probe,
+            restarts,
+            certified: false,
+        }
+    }
+
+    /// The same; `certified`: whoever asks must show a certificate by our CA.
+    #[must_use]
+    pub fn certified(self, certified: bool) -> Self {
+        Self { certified, ..self }
     }
 
     /// With our bound on messages.
@@ -32,8 +45,11 @@ impl PairApi {
 impl PairService for PairApi {
     async fn heartbeat(
         &self,
-        _: Request<HeartbeatRequest>,
+        request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
+        if self.certified {
+            certified::check(&request, "a heartbeat")?;
+        }
         let mut heartbeat = self.probe.heartbeat();
         if let Some(server) = &mut heartbeat.server {
             server.restarts = self.restarts;

@@ -19,8 +19,10 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::args::Policy;
 use crate::config::RouterConfig;
 use crate::failure::Result;
+use crate::net::tls::Tls;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
+use crate::service::certified;
 use crate::service::status::status;
 use crate::telemetry::escaped;
 
@@ -34,9 +36,14 @@ pub const SERVICE: &str = "sns.v1.RouterService";
 pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()> {
     let listener = serve::bind("--listen", config.listen).await?;
     let address = serve::address_of(&listener)?;
-    crate::output::line(&format!("router http://{address}"))?;
+    let tls = config.doors.open()?;
+    crate::output::line(&format!("router {}://{address}", config.doors.scheme()))?;
     tracing::info!(%address, pid = std::process::id(), "routing");
-    serve_on(listener, config.policy, shutdown).await?;
+    let served = serve_on(listener, config.policy, tls.clone(), shutdown.clone());
+    match tls {
+        Some(tls) => tokio::try_join!(served, tls.watch(shutdown)).map(drop)?,
+        None => served.await?,
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -48,14 +55,16 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
 pub async fn serve_on(
     listener: TcpListener,
     policy: Policy,
+    tls: Option<Tls>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let mut routes = Routes::builder();
     let health = serve::common(&mut routes, SERVICE).await?;
-    let service = Router::new(policy, shutdown.clone());
+    let mutual = tls.as_ref().is_some_and(Tls::is_mutual);
+    let service = Router::new(policy, shutdown.clone()).certified(mutual);
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
-    let ended = serve::serve(listener, routes.routes(), shutdown).await;
+    let ended = serve::serve(listener, routes.routes(), tls, shutdown).await;
     health.set(false).await;
     ended
 }
@@ -67,6 +76,8 @@ pub struct Router {
     policy: Policy,
     started: Instant,
     shutdown: CancellationToken,
+    /// Whoever announces must show a certificate by our CA.
+    certified: bool,
 }
 
 impl Router {
@@ -77,7 +88,14 @@ impl Router {
             policy,
             started: Instant::now(),
             shutdown,
+            certified: false,
         }
+    }
+
+    /// The same; `certified`: whoever announces must show a certificate by our CA.
+    #[must_use]
+    pub fn certified(self, certified: bool) -> Self {
+        Self { certified, ..self }
     }
 
     /// Works on the table, at this time.
@@ -176,6 +194,9 @@ impl RouterService for Router {
         &self,
         request: Request<Streaming<AnnounceRequest>>,
     ) -> Result<Response<Self::AnnounceStream>, Status> {
+        if self.certified {
+            certified::check(&request, "an announcement")?;
+        }
         let announcing = Announcing {
             router: self.clone(),
             stream: self.with(|table, _| table.open()),

@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 
 use super::keeper::Kept;
 use crate::config::{DataConfig, PageFlags};
+use crate::doors::Doors;
 use crate::failure::Result;
+use crate::net::tls::Dial;
 use crate::pair::driver::partner::{NotStarted, Partner, Seen};
 use crate::pair::heartbeat;
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
@@ -59,17 +61,19 @@ impl PairOfNodes {
         data: &DataConfig,
         router: &Uri,
         page: PageFlags,
+        (doors, dial): (&Doors, &Dial),
     ) -> Result<Self> {
         let node = |role| {
             let routers = vec![router.clone()];
-            let node = Partner::node(role, name.to_owned(), ip, data.clone(), routers, page)?;
+            let (name, data, doors) = (name.to_owned(), data.clone(), doors.clone());
+            let node = Partner::node(role, name, ip, data, routers, page, doors)?;
             Ok::<_, crate::failure::Failure>(Arc::new(node))
         };
         let (slave, master) = (node(ServerRole::Slave)?, node(ServerRole::Master)?);
         let heard = Arc::<Heard>::default();
         let mut asking = JoinSet::new();
         for node in [&slave, &master] {
-            asking.spawn(ask(node.clone(), heard.clone()));
+            asking.spawn(ask(node.clone(), dial.clone(), heard.clone()));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -106,13 +110,13 @@ impl PairOfNodes {
 }
 
 /// Asks one node for ever.
-async fn ask(node: Arc<Partner>, heard: Arc<Heard>) {
+async fn ask(node: Arc<Partner>, dial: Dial, heard: Arc<Heard>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(file) = node.file() else {
             continue;
         };
-        if let Ok(heartbeat) = heartbeat::ask_once("up", &file.peer_address).await {
+        if let Ok(heartbeat) = heartbeat::ask_once("up", &file.peer_address, &dial).await {
             heard.answers.fetch_add(1, Ordering::Relaxed);
             let server = heartbeat.server.unwrap_or_default();
             if server.state() == ServerState::Serving {

@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 
 use super::keeper::Kept;
 use crate::args::Policy;
+use crate::doors::Doors;
 use crate::failure::{Failure, Result};
+use crate::net::tls::Dial;
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
 use crate::status_cmd;
@@ -37,13 +39,20 @@ impl RouterProcess {
     pub(super) const RULES: Rules = Rules::ROUTER;
 
     /// Call it inside a tokio runtime.
-    pub(super) fn new(listen: SocketAddr, policy: Policy, data: &Path, uri: Uri) -> Result<Self> {
+    pub(super) fn new(
+        listen: SocketAddr,
+        policy: Policy,
+        data: &Path,
+        uri: Uri,
+        (doors, dial): (&Doors, &Dial),
+    ) -> Result<Self> {
         let answers = Arc::new(AtomicU64::new(0));
         let count = answers.clone();
         let mut asking = JoinSet::new();
+        let dial = dial.clone();
         asking.spawn(async move {
             loop {
-                if status_cmd::list(&uri).await.is_ok() {
+                if status_cmd::list(&uri, &dial).await.is_ok() {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(ASK_EVERY).await;
@@ -63,7 +72,11 @@ impl RouterProcess {
         ];
         Ok(Self {
             program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
-            args: args.map(OsString::from).to_vec(),
+            args: args
+                .map(OsString::from)
+                .into_iter()
+                .chain(doors.args())
+                .collect(),
             dir: super::router_dir(data),
             child: None,
             answers,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::failure::{Failure, Result};
+use crate::net::tls::TlsFiles;
 use crate::pair::process::{ProcessId, lock_holder};
 use crate::run_file::NodeFile;
 
@@ -15,6 +16,7 @@ pub(super) struct Myself {
     pub(super) http_address: String,
     pub(super) restarts: u64,
     pub(super) dir: PathBuf,
+    pub(super) tls: Option<TlsFiles>,
     /// Whether it was asked to stop; held while the file is written, so that this never goes back.
     pub(super) stopping: Arc<Mutex<bool>>,
 }
@@ -38,6 +40,7 @@ impl Myself {
             restarts: self.restarts,
             stopping: *asked,
             starting: false,
+            tls: self.tls.clone(),
         };
         if NodeFile::read(&self.dir).as_ref() == Some(&file) {
             return Ok(true);

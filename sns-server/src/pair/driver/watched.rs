@@ -26,7 +26,8 @@ impl Driver {
         let mut tasks = JoinSet::new();
         if let Some(file) = self.partner.file() {
             let (answers, mut heard) = mpsc::channel(1);
-            tasks.spawn(heartbeat::ask(self.node.node(), file.peer_address, answers));
+            let (me, dial) = (self.node.node(), self.dial.clone());
+            tasks.spawn(heartbeat::ask(me, file.peer_address, dial, answers));
             let notes = self.notes.clone();
             tasks.spawn(async move {
                 while let Some(heartbeat) = heard.recv().await {

@@ -96,6 +96,7 @@ mod tests {
                 http: None,
                 slow_call_ms: 250,
             },
+            doors: crate::doors::Doors::default(),
         }
     }
 
