@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 use tonic::{Code, Request, Status};
 
+use crate::net::tls::{Dial, deepest};
 use crate::pair::told::Router;
 use crate::routing::ANNOUNCE_EVERY;
 use crate::telemetry::escaped;
@@ -48,6 +48,7 @@ pub async fn run(
     routers: Arc<[Router]>,
     key: InternalKey,
     words: watch::Receiver<AnnounceRequest>,
+    dial: Dial,
     ended: CancellationToken,
 ) {
     let mut streams = JoinSet::new();
@@ -57,6 +58,7 @@ pub async fn run(
             at,
             key.clone(),
             words.clone(),
+            dial.clone(),
             ended.clone(),
         ));
     }
@@ -68,6 +70,7 @@ async fn announce_to(
     at: usize,
     key: InternalKey,
     mut words: watch::Receiver<AnnounceRequest>,
+    dial: Dial,
     ended: CancellationToken,
 ) {
     let mut backoff = BACKOFF_MIN;
@@ -78,7 +81,7 @@ async fn announce_to(
         let mut answered = false;
         let broke = tokio::select! {
             () = ended.cancelled() => return,
-            broke = stream(known, &key, &mut words, &mut answered) => broke,
+            broke = stream(known, &key, &mut words, &dial, &mut answered) => broke,
         };
         known.set(false);
         if answered {
@@ -87,8 +90,8 @@ async fn announce_to(
         }
         let refused = matches!(
             broke.code(),
-            Code::Unauthenticated
-                | Code::PermissionDenied
+            Code::PermissionDenied
+                | Code::Unauthenticated
                 | Code::ResourceExhausted
                 | Code::InvalidArgument
         );
@@ -113,15 +116,18 @@ async fn stream(
     known: &Router,
     key: &InternalKey,
     words: &mut watch::Receiver<AnnounceRequest>,
+    dial: &Dial,
     answered: &mut bool,
 ) -> Status {
     let router = &known.uri;
-    let dial = Endpoint::from(router.clone())
-        .connect_timeout(ANSWER)
-        .tcp_nodelay(true);
-    let channel = match timeout(ANSWER, dial.connect()).await {
+    let address = router.authority().map_or("", |it| it.as_str());
+    let endpoint = match dial.endpoint(address) {
+        Ok(endpoint) => endpoint.connect_timeout(ANSWER),
+        Err(e) => return Status::invalid_argument(format!("no address: {e}")),
+    };
+    let channel = match timeout(ANSWER, dial.connect(&endpoint)).await {
         Ok(Ok(channel)) => channel,
-        Ok(Err(e)) => return Status::unavailable(format!("cannot connect: {e}")),
+        Ok(Err(e)) => return Status::unavailable(format!("cannot connect: {}", deepest(&e))),
         Err(_) => return Status::unavailable("cannot connect in time"),
     };
     // One waits, one is on its way: more would only be older news.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::doors::DoorArgs;
 use crate::limits::LimitArgs;
 
 /// The server of SNS: a social feed that you can replicate and kill.
@@ -42,6 +43,8 @@ pub enum Command {
     Invite(Invite),
     /// Make a token, as for who collects metrics or forgot a password.
     Token(TokenArgs),
+    /// Make certificates for TLS: a CA, and one for servers.
+    Cert(Cert),
     /// Look into the log.
     #[command(subcommand)]
     Log(LogCommand),
@@ -258,6 +261,9 @@ pub struct Up {
     /// How the data is kept.
     #[command(flatten)]
     pub storage: Storage,
+    /// Who may get in.
+    #[command(flatten)]
+    pub doors: DoorArgs,
 }
 
 /// `down`
@@ -288,12 +294,15 @@ pub struct StatusArgs {
     /// Ask the servers that run on this data directory instead.
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// The CA of routers that speak TLS (https://).
+    #[arg(long, value_name = "FILE", env = "SNS_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
 }
 
 /// `router`
 #[derive(Debug, Group)]
 pub struct RouterArgs {
-    /// Where to listen; loopback only.
+    /// Where to listen; off loopback only with TLS.
     #[arg(long, value_name = "ADDR", env = "SNS_LISTEN")]
     pub listen: String,
     /// How to draw servers.
@@ -309,6 +318,9 @@ pub struct RouterArgs {
     /// What one client may take.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Who may get in.
+    #[command(flatten)]
+    pub doors: DoorArgs,
 }
 
 /// `master`, `slave`
@@ -335,7 +347,7 @@ pub struct Node {
         required = true
     )]
     pub router: Vec<String>,
-    /// Where browsers connect, and who collects metrics; loopback only. Port 0 is drawn and kept in
+    /// Where browsers connect, and who collects metrics; off loopback only with TLS. Port 0 is drawn and kept in
     /// DATA/nodes/NODE/node.json. `off`: no page, no metrics.
     #[arg(
         long,
@@ -353,6 +365,9 @@ pub struct Node {
     /// What one client may take.
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Who may get in.
+    #[command(flatten)]
+    pub doors: DoorArgs,
 }
 
 /// What counts as slow.
@@ -411,6 +426,25 @@ pub struct TokenArgs {
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=8_760))]
     pub hours: u32,
+}
+
+/// `cert`
+#[derive(Debug, Group)]
+pub struct Cert {
+    /// Where the files go: ca.pem, ca.key, server.pem, server.key. A CA that is there is kept.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// A name or an address of the machine, as others connect to it; may be given several times.
+    /// localhost and its addresses are always in.
+    #[arg(long, value_name = "NAME_OR_IP", value_delimiter = ',')]
+    pub host: Vec<String>,
+    /// How long the certificate is good for.
+    #[arg(long, value_name = "N", default_value_t = 365)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3_650))]
+    pub days: u64,
+    /// Put a new certificate in the place of the one that is there.
+    #[arg(long)]
+    pub renew: bool,
 }
 
 /// `import`
@@ -479,6 +513,10 @@ mod tests {
             "status --router http://127.0.0.1:7400 --json",
             "status --data d --json",
             "router --listen 127.0.0.1:7400",
+            "router --listen h:1 --tls-cert c --tls-key k --tls-ca a",
+            "up --insecure --tls-cert c --tls-key k --tls-ca a",
+            "status --router https://h:1 --tls-ca a",
+            "cert --out d --host feed.example --host 10.0.0.1 --days 7 --renew",
             "slave --name a --data d --listen h:1 --peer-listen h:2 --router http://h:3,http://h:4",
             "master --name a --data d --listen h:1 --peer-listen h:2 --router http://h:3 --log dir",
             "import --data d --users u",
@@ -508,6 +546,9 @@ mod tests {
             "import --data d --users u --undirected",
             "master --name a --data d --listen h:1 --peer-listen h:2",
             "up --nats-user me",
+            "up --tls-cert c",
+            "up --tls-ca a",
+            "cert",
             "log copy --from d",
             "up --log nats://h --nats-replicas 7",
             "fly",

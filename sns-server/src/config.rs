@@ -8,8 +8,10 @@ use sns_core::Username;
 use sns_proto::v1::ServerRole;
 
 use crate::args::{self, Args, AuthMode, Command, LogCommand, Policy, ScopeArg, SnapshotCommand};
+use crate::doors::{Doors, exposed};
 use crate::failure::{Failure, Result};
 use crate::limits::LimitsConfig;
+use crate::net::tls::Dial;
 use crate::service::accounts::Policy as AuthPolicy;
 pub use crate::storage::{CopyConfig, DataConfig, LogPlace, NatsConfig};
 use crate::token::Scopes;
@@ -42,6 +44,8 @@ pub enum Task {
     Node(NodeConfig),
     /// Make a token, or an invitation.
     Token(TokenConfig),
+    /// Make certificates.
+    Cert(CertConfig),
     /// Bulk load.
     Import(ImportConfig),
     /// Print the log.
@@ -72,7 +76,7 @@ pub struct UpConfig {
     pub servers: u32,
     /// The data directory; made when it is missing.
     pub data: DataConfig,
-    /// Of the router; loopback. Port 0: all ports are drawn.
+    /// Of the router. Port 0: all ports are drawn.
     pub listen: SocketAddr,
     /// Of the router.
     pub policy: Policy,
@@ -84,6 +88,8 @@ pub struct UpConfig {
     pub auth: AuthPolicy,
     /// What one client may take.
     pub limits: LimitsConfig,
+    /// Who may get in.
+    pub doors: Doors,
 }
 
 /// Where `up` puts the pages.
@@ -93,7 +99,7 @@ pub enum UpHttp {
     Off,
     /// On the next free ports above all others.
     Next,
-    /// On this address and the next free ports above it; loopback.
+    /// On this address and the next free ports above it.
     From(SocketAddr),
 }
 
@@ -108,7 +114,7 @@ pub struct DownConfig {
 #[derive(Clone, Debug)]
 pub enum StatusConfig {
     /// These routers, in order, until one answers.
-    Routers(Vec<Uri>),
+    Routers(Vec<Uri>, Dial),
     /// The servers of this data directory.
     Data(PathBuf),
 }
@@ -116,7 +122,7 @@ pub enum StatusConfig {
 /// `router`
 #[derive(Clone, Debug)]
 pub struct RouterConfig {
-    /// Loopback; port 0 is drawn.
+    /// Port 0 is drawn.
     pub listen: SocketAddr,
     /// How to draw servers.
     pub policy: Policy,
@@ -126,6 +132,8 @@ pub struct RouterConfig {
     pub auth: AuthMode,
     /// What one client may take.
     pub limits: LimitsConfig,
+    /// Who may get in.
+    pub doors: Doors,
 }
 
 /// `master`, `slave`
@@ -147,12 +155,14 @@ pub struct NodeConfig {
     pub page: PageConfig,
     /// What one client may take.
     pub limits: LimitsConfig,
+    /// Who may get in.
+    pub doors: Doors,
 }
 
 /// What a node shows besides its calls.
 #[derive(Clone, Copy, Debug)]
 pub struct PageConfig {
-    /// Where browsers connect; loopback. `None`: no page, no metrics.
+    /// Where browsers connect. `None`: no page, no metrics.
     pub http: Option<SocketAddr>,
     /// Calls that take longer are logged.
     pub slow_call_ms: u64,
@@ -223,6 +233,19 @@ pub struct TokenConfig {
     pub hours: u32,
 }
 
+/// `cert`
+#[derive(Clone, Debug)]
+pub struct CertConfig {
+    /// Where the files go; made when it is missing.
+    pub out: PathBuf,
+    /// Names and addresses besides those of this machine itself.
+    pub hosts: Vec<String>,
+    /// How long the certificate is good for; at least 1.
+    pub days: u64,
+    /// Replace the one that is there.
+    pub renew: bool,
+}
+
 /// `import`
 #[derive(Clone, Debug)]
 pub struct ImportConfig {
@@ -245,29 +268,27 @@ impl Config {
     /// `Invalid`: an address, a name or a URL that is none, or one that is not allowed.
     pub fn check(args: Args, variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let task = match args.command {
-            Command::Up(up) => Task::Up(UpConfig {
-                servers: up.servers,
-                data: DataConfig::check(up.data, up.storage)?,
-                listen: loopback("--listen", &up.listen)?,
-                policy: up.policy,
-                http: match up.http.as_deref() {
-                    None => UpHttp::Next,
-                    Some(OFF) => UpHttp::Off,
-                    Some(typed) => UpHttp::From(loopback("--http", typed)?),
-                },
-                slow_call_ms: up.slow.call_ms,
-                auth: auth(up.auth),
-                limits: up.limits.into(),
+            Command::Up(typed) => Task::Up(up(typed)?),
+            Command::Cert(typed) => Task::Cert(CertConfig {
+                out: typed.out,
+                hosts: typed.host,
+                days: typed.days,
+                renew: typed.renew,
             }),
             Command::Down(down) => Task::Down(DownConfig { data: down.data }),
             Command::Status(typed) => Task::Status(status(typed, variable)?),
-            Command::Router(router) => Task::Router(RouterConfig {
-                listen: loopback("--listen", &router.listen)?,
-                policy: router.policy,
-                announce_key: router.announce_key,
-                auth: router.auth.unwrap_or(AuthMode::Open),
-                limits: router.limits.into(),
-            }),
+            Command::Router(router) => {
+                let doors = Doors::check(&router.doors)?;
+                let listen = exposed("--listen", address("--listen", &router.listen)?, &doors)?;
+                Task::Router(RouterConfig {
+                    listen,
+                    policy: router.policy,
+                    announce_key: router.announce_key,
+                    auth: auth_mode(router.auth, &[listen], &doors)?,
+                    limits: router.limits.into(),
+                    doors,
+                })
+            }
             Command::Master(typed) => Task::Node(node(ServerRole::Master, typed)?),
             Command::Slave(typed) => Task::Node(node(ServerRole::Slave, typed)?),
             Command::Invite(typed) => Task::Token(TokenConfig {
@@ -315,12 +336,26 @@ fn user(name: &str) -> Result<Username> {
     Ok(Username::parse(name)?)
 }
 
-/// As typed; where all listen on loopback, names without passwords are the default.
-fn auth(typed: args::Auth) -> AuthPolicy {
-    AuthPolicy {
-        auth: typed.auth.unwrap_or(AuthMode::Open),
+fn auth(typed: args::Auth, listen: &[SocketAddr], doors: &Doors) -> Result<AuthPolicy> {
+    Ok(AuthPolicy {
+        auth: auth_mode(typed.auth, listen, doors)?,
         signup: typed.signup,
         token_ttl_ms: u64::from(typed.token_hours) * 3_600_000,
+    })
+}
+
+/// As typed; where all listen on loopback, names without passwords are the default, and where others
+/// can reach them they are refused.
+fn auth_mode(typed: Option<AuthMode>, listen: &[SocketAddr], doors: &Doors) -> Result<AuthMode> {
+    let exposed = listen.iter().find(|address| !address.ip().is_loopback());
+    match (typed, exposed) {
+        (None, None) => Ok(AuthMode::Open),
+        (None, Some(_)) => Ok(AuthMode::Accounts),
+        (Some(AuthMode::Open), Some(address)) if !doors.insecure => Err(Failure::invalid(format!(
+            "--auth open on {address}: whoever reaches it could take any name; use --auth accounts, \
+             or --insecure if that is what you want"
+        ))),
+        (Some(typed), _) => Ok(typed),
     }
 }
 
@@ -349,22 +384,71 @@ fn node(role: ServerRole, typed: args::Node) -> Result<NodeConfig> {
             typed.name
         )));
     }
+    let doors = Doors::check_mutual(&typed.doors)?;
+    let routers = routers(&typed.router)?;
+    for router in &routers {
+        if router.scheme_str() != Some(doors.scheme()) {
+            return Err(Failure::invalid(match doors.tls {
+                Some(_) => format!(
+                    "--router {router} would tell clients to come without TLS: with --tls-cert a \
+                     router is https:// and has a certificate too"
+                ),
+                None => format!(
+                    "--router {router} speaks TLS: give --tls-cert, --tls-key and --tls-ca too"
+                ),
+            }));
+        }
+    }
+    let listen = exposed("--listen", reachable("--listen", &typed.listen)?, &doors)?;
+    let http = match &*typed.http {
+        OFF => None,
+        typed => Some(exposed("--http", address("--http", typed)?, &doors)?),
+    };
+    let addresses: Vec<SocketAddr> = http.into_iter().chain([listen]).collect();
     Ok(NodeConfig {
         role,
         pair: typed.name,
         data: named(typed.data)?,
-        listen: reachable("--listen", &typed.listen)?,
-        peer_listen: reachable("--peer-listen", &typed.peer_listen)?,
-        routers: routers(&typed.router)?,
+        listen,
+        peer_listen: exposed(
+            "--peer-listen",
+            reachable("--peer-listen", &typed.peer_listen)?,
+            &doors,
+        )?,
+        routers,
         page: PageConfig {
-            http: match &*typed.http {
-                OFF => None,
-                typed => Some(loopback("--http", typed)?),
-            },
+            http,
             slow_call_ms: typed.slow.call_ms,
-            auth: auth(typed.auth),
+            auth: auth(typed.auth, &addresses, &doors)?,
         },
         limits: typed.limits.into(),
+        doors,
+    })
+}
+
+fn up(typed: args::Up) -> Result<UpConfig> {
+    let doors = Doors::check_mutual(&typed.doors)?;
+    // Its nodes listen there too.
+    let listen = exposed("--listen", reachable("--listen", &typed.listen)?, &doors)?;
+    let http = match typed.http.as_deref() {
+        None => UpHttp::Next,
+        Some(OFF) => UpHttp::Off,
+        Some(typed) => UpHttp::From(exposed("--http", address("--http", typed)?, &doors)?),
+    };
+    let mut addresses = vec![listen];
+    if let UpHttp::From(first) = http {
+        addresses.push(first);
+    }
+    Ok(UpConfig {
+        servers: typed.servers,
+        data: DataConfig::check(typed.data, typed.storage)?,
+        listen,
+        policy: typed.policy,
+        http,
+        slow_call_ms: typed.slow.call_ms,
+        auth: auth(typed.auth, &addresses, &doors)?,
+        limits: typed.limits.into(),
+        doors,
     })
 }
 
@@ -384,12 +468,30 @@ fn status(
     } else {
         vec![ROUTER_DEFAULT.to_owned()]
     };
-    Ok(StatusConfig::Routers(routers(&urls)?))
+    let routers = routers(&urls)?;
+    let tls = |uri: &Uri| uri.scheme_str() == Some("https");
+    let dial = match typed.tls_ca {
+        _ if !routers.iter().any(tls) => Dial::Plain,
+        _ if !routers.iter().all(tls) => {
+            return Err(Failure::invalid(
+                "--router: either all routers speak TLS (https://) or none does",
+            ));
+        }
+        Some(ca) => Dial::trusting(&ca)?,
+        None => {
+            return Err(Failure::invalid(format!(
+                "--router {} speaks TLS: give --tls-ca FILE, the CA of its certificate",
+                urls.join(",")
+            )));
+        }
+    };
+    Ok(StatusConfig::Routers(routers, dial))
 }
 
 /// `host:port`, the first address it resolves to.
 fn address(flag: &str, text: &str) -> Result<SocketAddr> {
     let text = text.strip_prefix("http://").unwrap_or(text);
+    let text = text.strip_prefix("https://").unwrap_or(text);
     text.to_socket_addrs()
         .ok()
         .and_then(|mut found| found.next())
@@ -398,19 +500,6 @@ fn address(flag: &str, text: &str) -> Result<SocketAddr> {
                 "{flag} {text:?} is no address: give host:port, as in 127.0.0.1:7400"
             ))
         })
-}
-
-/// An address of this machine alone.
-fn loopback(flag: &str, text: &str) -> Result<SocketAddr> {
-    let found = address(flag, text)?;
-    if found.ip().is_loopback() {
-        return Ok(found);
-    }
-    Err(Failure::invalid(format!(
-        "{flag} {found} can be reached from other machines: until there are accounts, routers and \
-         pages are on loopback only, as in 127.0.0.1:{}",
-        found.port()
-    )))
 }
 
 /// An address that others are told, so it has to name a machine.
@@ -426,18 +515,19 @@ fn reachable(flag: &str, text: &str) -> Result<SocketAddr> {
     )))
 }
 
-/// `http://host:port`; the scheme may be left out.
+/// `http://host:port`, `https://host:port`; `http://` may be left out.
 fn routers(texts: &[String]) -> Result<Vec<Uri>> {
     let parse = |text: &String| -> Option<Uri> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
-        let uri = format!("http://{}", rest.trim_end_matches('/'));
-        let uri: Uri = (scheme == "http").then(|| uri.parse().ok()).flatten()?;
+        let uri = format!("{scheme}://{}", rest.trim_end_matches('/'));
+        let known = matches!(scheme, "http" | "https");
+        let uri: Uri = known.then(|| uri.parse().ok()).flatten()?;
         uri.port_u16()?;
         (uri.path() == "/" && uri.query().is_none()).then_some(uri)
     };
     let refused = |text: &String| {
         Failure::invalid(format!(
-            "--router {text:?} is no URL of a router: give http://host:port"
+            "--router {text:?} is no URL of a router: give http://host:port or https://host:port"
         ))
     };
     texts
@@ -476,18 +566,48 @@ mod tests {
     }
 
     #[test]
-    fn a_router_listens_on_loopback_only() {
+    fn without_tls_all_listen_on_loopback_only() {
         assert!(check("router --listen 127.0.0.1:0", &[]).is_ok());
         assert!(check("router --listen [::1]:0", &[]).is_ok());
+        let tls = "--tls-cert c --tls-key k --tls-ca a";
+        let node = "slave --name a --data d --router ROUTER --listen 127.0.0.1:1 --peer-listen";
         for line in [
-            "router --listen 0.0.0.0:7400",
-            "up --listen 192.0.2.1:7400",
-            "up --http 0.0.0.0:80",
+            "router --listen 0.0.0.0:7400".to_owned(),
+            "up --listen 192.0.2.1:7400".to_owned(),
+            "up --http 0.0.0.0:80".to_owned(),
+            format!("{node} 192.0.2.1:2"),
+            format!("{node} 127.0.0.1:2 --http 192.0.2.1:80"),
         ] {
-            let refused = check(line, &[]).unwrap_err();
+            let plain = line.replace("ROUTER", "http://127.0.0.1:3");
+            let refused = check(&plain, &[]).unwrap_err();
             assert_eq!(refused.exit_code(), 2, "{line}");
-            assert!(refused.message.contains("loopback"), "{line}");
+            assert!(refused.message.contains("loopback"), "{refused}");
+            check(&format!("{plain} --insecure"), &[]).unwrap();
+            let line = line.replace("ROUTER", "https://127.0.0.1:3");
+            check(&format!("{line} {tls}"), &[]).unwrap();
         }
+    }
+
+    #[test]
+    fn a_node_and_its_routers_all_speak_tls_or_none_does() {
+        let line = "master --name a --data d --listen 127.0.0.1:1 --peer-listen 127.0.0.1:2";
+        let tls = "--tls-cert c --tls-key k";
+        for refused in [
+            format!("{line} --router https://127.0.0.1:3"),
+            format!("{line} --router http://127.0.0.1:3 {tls} --tls-ca a"),
+            format!("{line} --router https://127.0.0.1:3 {tls}"),
+            format!("{line} --router https://127.0.0.1:3,http://127.0.0.1:4 {tls} --tls-ca a"),
+            "status --router https://h:1".to_owned(),
+            "status --router https://h:1,http://h:2 --tls-ca a".to_owned(),
+        ] {
+            assert_eq!(
+                check(&refused, &[]).unwrap_err().exit_code(),
+                2,
+                "{refused}"
+            );
+        }
+        // A router alone can do without: it connects to nobody.
+        check(&format!("router --listen 127.0.0.1:0 {tls}"), &[]).unwrap();
     }
 
     #[test]
@@ -527,6 +647,7 @@ mod tests {
             ("PEER", "127.0.0.1"),
             ("PEER", "[::]:1"),
             ("ROUTER", "https://127.0.0.1:3"),
+            ("ROUTER", "ftp://127.0.0.1:3"),
             ("ROUTER", "http://127.0.0.1"),
             ("ROUTER", "http://127.0.0.1:3/x"),
         ] {
@@ -539,7 +660,7 @@ mod tests {
     fn a_flag_goes_before_a_variable_and_that_before_the_default() {
         let asked =
             |line: &str, variables: &[(&str, &str)]| match check(line, variables).unwrap().task {
-                Task::Status(StatusConfig::Routers(routers)) => routers[0].to_string(),
+                Task::Status(StatusConfig::Routers(routers, _)) => routers[0].to_string(),
                 Task::Status(StatusConfig::Data(data)) => data.display().to_string(),
                 other => panic!("{other:?}"),
             };

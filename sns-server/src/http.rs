@@ -3,7 +3,7 @@
 //! `api` and `events` hand every call to the same [`SnsApi`] that gRPC calls go to: there is one
 //! code path, and here only the other clothes. `guard` lets browsers in from our own pages alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use self::answer::Refused;
 use crate::args::AuthMode;
 use crate::failure::Result;
 use crate::metrics::{Metrics, ProcessUse, Standing};
+use crate::net::tls::Tls;
 use crate::net::{self, Door};
 use crate::node::Probe;
 use crate::pair::told::{self, Told};
@@ -66,6 +67,10 @@ pub struct Parts {
     pub log: &'static str,
     /// Where browsers connect.
     pub address: SocketAddr,
+    /// The address of this machine that others are told; pages may be on all of them.
+    pub host: IpAddr,
+    /// Over what they are shown.
+    pub tls: Option<Tls>,
 }
 
 #[derive(Debug)]
@@ -96,7 +101,12 @@ impl Site {
     pub fn new(parts: Parts) -> Self {
         let clock = Clock::system();
         Self(Arc::new(Inner {
-            peers: Peers::new(&parts.data, &parts.node, parts.address),
+            peers: Peers::new(
+                &parts.data,
+                (&parts.node, parts.address),
+                parts.host,
+                parts.tls.clone(),
+            ),
             parts,
             started_at_ms: clock.now_ms(),
             clock,

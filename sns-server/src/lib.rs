@@ -3,9 +3,11 @@
 pub mod admin;
 pub mod announce;
 pub mod args;
+pub mod cert;
 pub mod cli;
 pub mod config;
 mod copy;
+pub mod doors;
 pub mod down;
 pub mod failure;
 #[cfg(any(test, fuzzing))]
@@ -61,6 +63,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         Task::Router(router) => service::router::run(router, shutdown).await,
         Task::Up(up) => Box::pin(up::run(up, shutdown)).await,
         Task::Down(down) => down::run(down).await,
+        Task::Cert(config) => blocking(move || cert::run(&config)).await,
         Task::Status(status) => status_cmd::run(status, json).await,
     }
 }

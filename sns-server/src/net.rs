@@ -178,6 +178,11 @@ impl Door {
         Self::new(listener, Limits::default(), None, Rates::off(), counts)
     }
 
+    /// Servers and routers show each other certificates here.
+    pub(crate) fn is_mutual(&self) -> bool {
+        self.0.tls.as_ref().is_some_and(Tls::is_mutual)
+    }
+
     /// A connection was refused or cut off.
     fn refuse(&self, why: Refusal) {
         self.0.counts.refused(self.0.listener, why);

@@ -20,6 +20,7 @@ use crate::config::{DataConfig, NodeConfig};
 use crate::failure::{Failure, Result};
 use crate::http::{self, Parts, Site};
 use crate::metrics::Metrics;
+use crate::net::tls::Tls;
 use crate::net::{self, Door, Listener};
 use crate::pair::driver::{self, Keys, PairConfig};
 use crate::pair::process::lock_holder;
@@ -52,6 +53,7 @@ const STOP: Duration = Duration::from_secs(5);
 /// `Unavailable`: it runs already, or an address is in use. Else as opening the data refuses.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> {
     let node = config.node();
+    let tls = config.doors.open()?;
     let data = {
         let (data, node) = (config.data.clone(), node.clone());
         blocking(move || open_data(&data, &node)).await?
@@ -92,6 +94,9 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     // think that this node hangs.
     let mut parts = JoinSet::new();
     let mut routes = Routes::builder();
+    if let Some(tls) = tls.clone() {
+        parts.spawn(tls.watch(ending.clone()));
+    }
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
     let rates = Rates::of(
@@ -107,7 +112,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let health = serve::common(&mut routes, SERVICE).await?;
     let door = |listener, limits| {
         let counts = metrics.connections.clone();
-        Door::new(listener, limits, None, rates.clone(), counts)
+        Door::new(listener, limits, tls.clone(), rates.clone(), counts)
     };
     let limits = config.limits.net;
     let calls = door(Listener::Calls, limits);
@@ -126,8 +131,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
             data: data.path().to_owned(),
             log: config.data.log.kind(),
             address,
+            host: config.listen.ip(),
+            tls: tls.clone(),
         });
-        tracing::info!(%node, page = %format_args!("http://{address}/"), "pages");
+        let scheme = config.doors.scheme();
+        tracing::info!(%node, page = %format_args!("{scheme}://{address}/"), "pages");
         let pages = door(Listener::Pages, limits.at_most(net::PAGE_CONNECTIONS));
         parts.spawn(http::serve(listener, site, pages, ending.clone()));
     }
@@ -140,6 +148,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
         metrics: metrics.clone(),
         probe: probe.clone(),
         keys,
+        tls,
     };
     parts.spawn(pair.run(partner, ending.clone())?);
 
@@ -182,6 +191,7 @@ struct Pair {
     metrics: Arc<Metrics>,
     probe: Arc<Probe>,
     keys: Keys,
+    tls: Option<Tls>,
 }
 
 impl Pair {
@@ -210,6 +220,7 @@ impl Pair {
                     keys: self.keys,
                     telling: self.telling,
                     metrics: self.metrics,
+                    tls: self.tls,
                 };
                 Box::pin(driver::run(config, self.probe, ending)).await
             })

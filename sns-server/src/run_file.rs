@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sns_core::own_file;
 
 use crate::failure::{Failure, Result};
+use crate::net::tls::TlsFiles;
 use crate::pair::process::{self, ProcessId};
 
 /// `nodes/<node>/node.json`: written by whoever is about to start a node, then by the node itself
@@ -33,6 +34,9 @@ pub struct NodeFile {
     /// Somebody is starting it, and it has not written this file itself yet.
     #[serde(default)]
     pub starting: bool,
+    /// What it speaks TLS with, so that whoever may read that can ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFiles>,
 }
 
 impl NodeFile {
@@ -62,10 +66,13 @@ pub struct RunFile {
     pub up: ProcessId,
     /// Its router, while it runs.
     pub router: Option<ProcessId>,
-    /// `http://H:P`.
+    /// `http://H:P`, or `https://H:P`.
     pub router_url: String,
     /// How often `up` started the router again.
     pub router_restarts: u64,
+    /// What all of it speaks TLS with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFiles>,
 }
 
 impl RunFile {

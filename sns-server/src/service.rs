@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod auth;
 pub mod call;
+mod certified;
 pub(crate) mod encode;
 pub mod pair;
 pub(crate) mod passwords;

@@ -12,11 +12,11 @@ use sns_proto::escape::escape_json;
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{ListServersRequest, Server, ServerRole, ServerState};
 use tokio::time::timeout;
-use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
 use crate::config::StatusConfig;
 use crate::failure::{Failure, Result};
+use crate::net::tls::{Dial, Tls, TlsFiles, deepest};
 use crate::output;
 use crate::pair::driver::partner;
 use crate::pair::heartbeat::{self, Asker};
@@ -38,7 +38,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// `Unavailable`: no router answers. `Invalid`: there is no data.
 pub async fn run(config: StatusConfig, json: bool) -> Result<()> {
     let rows = match config {
-        StatusConfig::Routers(routers) => by_routers(&routers).await?,
+        StatusConfig::Routers(routers, dial) => by_routers(&routers, &dial).await?,
         StatusConfig::Data(data) => by_data(&data).await?,
     };
     if json {
@@ -65,13 +65,18 @@ pub const WHOLE_LIST: &str = "list";
 ///
 /// # Errors
 /// As the transport has it; `Unavailable` also after 2 s without an answer.
-pub async fn list(router: &Uri, key: Option<&InternalKey>) -> Result<Vec<Server>, Status> {
+pub async fn list(
+    router: &Uri,
+    dial: &Dial,
+    key: Option<&InternalKey>,
+) -> Result<Vec<Server>, Status> {
     let asked = async {
-        let endpoint = Endpoint::from(router.clone()).connect_timeout(ANSWER);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|_| Status::unavailable("cannot connect"))?;
+        let address = router.authority().map_or("", |it| it.as_str());
+        let endpoint = dial.endpoint(address);
+        let endpoint = endpoint.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let channel = dial.connect(&endpoint.connect_timeout(ANSWER)).await;
+        let cannot = |e| Status::unavailable(format!("cannot connect: {}", deepest(&e)));
+        let channel = channel.map_err(cannot)?;
         let mut client = RouterServiceClient::new(channel);
         let mut request = Request::new(ListServersRequest {});
         if let Some(key) = key {
@@ -175,8 +180,8 @@ pub fn state(state: ServerState) -> &'static str {
     }
 }
 
-async fn by_routers(routers: &[Uri]) -> Result<Vec<Row>> {
-    let answers = join_all(routers.iter().map(|router| list(router, None))).await;
+async fn by_routers(routers: &[Uri], dial: &Dial) -> Result<Vec<Row>> {
+    let answers = join_all(routers.iter().map(|router| list(router, dial, None))).await;
     let Some(Ok(servers)) = answers.iter().find(|answer| answer.is_ok()) else {
         let names: Vec<String> = routers.iter().map(ToString::to_string).collect();
         let mut failure = Failure::unavailable(format!(
@@ -206,7 +211,10 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
     let (whole, asker) = (key(Purpose::Announce), key(Purpose::Pair));
     let asker = asker.map(|key| Asker::new("status", key));
     let listed = match &uri {
-        Some(uri) => Some(list(uri, whole.as_ref()).await),
+        Some(uri) => {
+            let dial = as_file(run.as_ref().and_then(|run| run.tls.as_ref()));
+            Some(list(uri, &dial, whole.as_ref()).await)
+        }
         None => None,
     };
     let mut told: HashMap<String, Server> = HashMap::new();
@@ -243,7 +251,8 @@ async fn ask(
     let file = NodeFile::read(&dir);
     let holder = process::lock_holder(&dir.join("lock")).ok().flatten();
     if let (Some(pid), Some(file), Some(asker)) = (holder, &file, asker)
-        && let Ok(heartbeat) = heartbeat::ask_once(asker, &file.peer_address).await
+        && let dial = as_file(file.tls.as_ref())
+        && let Ok(heartbeat) = heartbeat::ask_once(asker, &file.peer_address, &dial).await
         && let Some(server) = heartbeat.server.filter(|server| server.pid == pid)
     {
         return Row::of(server);
@@ -283,6 +292,20 @@ async fn ask(
         lag: None,
         streams: None,
         ..row
+    }
+}
+
+/// As who wrote the file connects. Files that cannot be read are as good as none: then the others say
+/// what they know.
+fn as_file(files: Option<&TlsFiles>) -> Dial {
+    let opened = files.map(|files| Tls::open(files.clone()));
+    match opened {
+        Some(Ok(tls)) => Dial::mutual(Some(&tls)),
+        Some(Err(why)) => {
+            tracing::warn!(%why, "cannot ask over TLS");
+            Dial::Plain
+        }
+        None => Dial::Plain,
     }
 }
 

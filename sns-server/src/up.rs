@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{PageFlags, ROUTER_DEFAULT, UpConfig, UpHttp};
 use crate::down;
 use crate::failure::{Failure, Result};
+use crate::net::tls::{Dial, TlsFiles};
 use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
 use crate::run_file::{self, Living, NodeFile, RunFile};
@@ -48,6 +49,7 @@ const DYING: Duration = Duration::from_secs(10);
 /// `Unavailable`: something runs on this data already, a port is in use, or a node does not come
 /// up. `Invalid`: the directory holds something else. Whatever was started is stopped again.
 pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
+    let tls = config.doors.open()?;
     let data = config.data.clone();
     let data = blocking(move || Ok(data.open()?.path().to_owned())).await?;
     // Held to the end: the kernel lets go of it, however this process ends.
@@ -60,7 +62,11 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     for node in plan.nodes() {
         node.file.write(&data.join("nodes").join(&node.name))?;
     }
-    let mut up = Up::new(&config, &plan, data)?;
+    let mut watching = JoinSet::new();
+    if let Some(tls) = tls.clone() {
+        watching.spawn(tls.watch_files(shutdown.clone()));
+    }
+    let mut up = Up::new(&config, &plan, data, Dial::mutual(tls.as_ref()))?;
     up.write_run_file()?;
     let ended = match up.until_serving(&plan, &shutdown).await {
         Ok(true) => match up.greet(&plan) {
@@ -131,16 +137,19 @@ struct Up {
     started: Instant,
     /// As `run.json` has it.
     written: Option<RunFile>,
+    tls: Option<TlsFiles>,
+    dial: Dial,
 }
 
 impl Up {
-    fn new(config: &UpConfig, plan: &Plan, data: PathBuf) -> Result<Self> {
-        let url = format!("http://{}", plan.router);
+    fn new(config: &UpConfig, plan: &Plan, data: PathBuf, dial: Dial) -> Result<Self> {
+        let doors = (&config.doors, &dial);
+        let url = format!("{}://{}", config.doors.scheme(), plan.router);
         let uri: Uri = url
             .parse()
             .map_err(|e| Failure::invalid(format!("{url}: {e}")))?;
         let started = Instant::now();
-        let router = RouterProcess::new(config, plan.router, &data, uri.clone())?;
+        let router = RouterProcess::new(config, plan.router, &data, uri.clone(), &dial)?;
         let router = Keeper::new(router, RouterProcess::RULES, started);
         let storage = crate::config::DataConfig {
             path: data.clone(),
@@ -157,12 +166,15 @@ impl Up {
             limits: config.limits,
         };
         let pairs = plan.pairs.iter().map(|pair| {
-            let pair = PairOfNodes::new(&pair.name, plan.router.ip(), &storage, &uri, page)?;
+            let ip = plan.router.ip();
+            let pair = PairOfNodes::new(&pair.name, ip, &storage, &uri, page, doors)?;
             Ok(Keeper::new(pair, PairOfNodes::RULES, started))
         });
         Ok(Self {
             pairs: pairs.collect::<Result<_>>()?,
             router,
+            tls: config.doors.tls.clone(),
+            dial,
             url,
             uri,
             data,
@@ -179,6 +191,7 @@ impl Up {
             router: self.router.kept().id(),
             router_url: self.url.clone(),
             router_restarts: self.router.restarts(),
+            tls: self.tls.clone(),
         };
         if self.written.as_ref() != Some(&file) {
             file.write(&self.data)?;
@@ -204,7 +217,7 @@ impl Up {
         let mut told = Instant::now();
         let (listing, list) = watch::channel(Vec::new());
         let mut asking = JoinSet::new();
-        asking.spawn(ask_for_list(self.uri.clone(), listing));
+        asking.spawn(ask_for_list(self.uri.clone(), self.dial.clone(), listing));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(false),
@@ -247,11 +260,16 @@ impl Up {
     /// The one line for programs, and the lines for people.
     fn greet(&self, plan: &Plan) -> Result<()> {
         output::line(&format!("router {}", self.url))?;
-        let flag = if self.url == ROUTER_DEFAULT {
+        let mut flag = if self.url == ROUTER_DEFAULT {
             String::new()
         } else {
             format!(" --router {}", self.url)
         };
+        let ca = self.tls.as_ref().and_then(|tls| tls.ca.as_ref());
+        if let Some(ca) = ca {
+            flag += " --tls-ca ";
+            flag += &escaped(&ca.display().to_string());
+        }
         let data = escaped(&self.data.display().to_string());
         let pairs = match self.pairs.len() {
             1 => "one pair".to_owned(),
@@ -267,8 +285,9 @@ impl Up {
         let file = first.and_then(|name| NodeFile::read(&self.data.join("nodes").join(name)));
         let page = file.map(|file| file.http_address).unwrap_or_default();
         if !page.is_empty() {
-            lines.push(format!("in a browser:              http://{page}/"));
-            lines.push(format!("the servers in a browser:  http://{page}/ops"));
+            let scheme = self.uri.scheme_str().unwrap_or("http");
+            lines.push(format!("in a browser:              {scheme}://{page}/"));
+            lines.push(format!("the servers in a browser:  {scheme}://{page}/ops"));
         }
         for line in lines {
             output::message(&line);
@@ -308,9 +327,10 @@ impl Up {
 
 /// Asks the router for its list, for ever, beside the ticks: a router that does not answer holds up
 /// whoever asks, and the ticks are what tells that it hangs.
-async fn ask_for_list(router: Uri, listing: watch::Sender<Vec<Server>>) {
+async fn ask_for_list(router: Uri, dial: Dial, listing: watch::Sender<Vec<Server>>) {
     loop {
-        let listed = status_cmd::list(&router, None).await.unwrap_or_default();
+        let listed = status_cmd::list(&router, &dial, None).await;
+        let listed = listed.unwrap_or_default();
         if listing.send(listed).is_err() {
             return;
         }

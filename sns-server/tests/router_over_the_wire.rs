@@ -12,6 +12,7 @@ use sns_proto::v1::{
     ServerState,
 };
 use sns_server::announce;
+use sns_server::net::tls::Dial;
 use sns_server::net::{Door, Listener};
 use sns_server::pair::told::Router;
 use sns_server::service::router::{Rules, serve_on};
@@ -99,6 +100,7 @@ fn node(routers: Vec<Uri>, pair: &str) -> Node {
         routers.into_iter().map(Router::new).collect(),
         InternalKey::derive([1; 32], Purpose::Announce),
         words,
+        Dial::Plain,
         end.clone(),
     ));
     Node { word, end }

@@ -1,12 +1,14 @@
 //! [`Peers`]: the servers of this data directory that have a page, as their files say: where a page
 //! may go on when the server it came from is gone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Serialize;
 
+use super::guard::is_loopback_name;
+use crate::net::tls::Tls;
 use crate::run_file::{self, NodeFile};
 
 /// One server with a page.
@@ -15,7 +17,7 @@ pub(super) struct Peer {
     pub(super) name: String,
     pub(super) pair: String,
     pub(super) role: &'static str,
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://host:port`.
     pub(super) http: String,
 }
 
@@ -23,15 +25,25 @@ pub(super) struct Peer {
 pub(super) struct Peers {
     data: PathBuf,
     me: Peer,
+    /// What stands for "all addresses of this machine" in a file.
+    host: IpAddr,
+    tls: Option<Tls>,
     known: RwLock<Arc<[Peer]>>,
 }
 
 impl Peers {
     /// Reads the files once.
-    pub(super) fn new(data: &Path, node: &str, address: SocketAddr) -> Self {
+    pub(super) fn new(
+        data: &Path,
+        (node, address): (&str, SocketAddr),
+        host: IpAddr,
+        tls: Option<Tls>,
+    ) -> Self {
         let peers = Self {
             data: data.to_owned(),
-            me: peer(node, &address.to_string()),
+            me: peer(node, named(address, host), tls.is_some()),
+            host,
+            tls,
             known: RwLock::new(Arc::default()),
         };
         peers.look();
@@ -47,7 +59,9 @@ impl Peers {
                 let file = NodeFile::read(&self.data.join("nodes").join(&node))?;
                 let page: SocketAddr = file.http_address.parse().ok()?;
                 let lives = lives(&file);
-                (lives || !file.stopping).then(|| (peer(&node, &page.to_string()), lives))
+                let page = named(page, self.host);
+                let listed = lives || !file.stopping;
+                listed.then(|| (peer(&node, page, file.tls.is_some()), lives))
             })
             .collect();
         // Who died comes back as long as somebody of its pair lives. What else is left of earlier
@@ -87,6 +101,15 @@ impl Peers {
     /// Whether a page of one of them has this origin. A browser may know this machine by name.
     pub(super) fn has_origin(&self, origin: &str) -> bool {
         let known = self.all();
+        // By whatever name of the certificate: only our own servers can show one.
+        if let (Some(tls), Some(at)) = (&self.tls, origin.strip_prefix("https://")) {
+            let (host, port) = at.rsplit_once(':').unwrap_or((at, "443"));
+            let port = |peer: &Peer| peer.http.rsplit_once(':').is_some_and(|it| it.1 == port);
+            return (is_loopback_name(host) || tls.is_for(host))
+                && known
+                    .iter()
+                    .any(|peer| peer.http.starts_with("https:") && port(peer));
+        }
         let names = ["//127.0.0.1:", "//[::1]:"];
         let same = names.map(|name| origin.replacen("//localhost:", name, 1));
         known.iter().any(|peer| same.contains(&peer.http))
@@ -101,14 +124,23 @@ fn lives(file: &NodeFile) -> bool {
     }
 }
 
-fn peer(node: &str, address: &str) -> Peer {
+/// A page on all addresses is told by the one that others are told.
+fn named(page: SocketAddr, host: IpAddr) -> SocketAddr {
+    if page.ip().is_unspecified() {
+        SocketAddr::new(host, page.port())
+    } else {
+        page
+    }
+}
+
+fn peer(node: &str, address: SocketAddr, tls: bool) -> Peer {
     // Nodes are named `PAIR-ROLE`.
     let (pair, role) = node.rsplit_once('-').unwrap_or((node, "master"));
     Peer {
         name: node.to_owned(),
         pair: pair.to_owned(),
         role: if role == "slave" { "slave" } else { "master" },
-        http: format!("http://{address}"),
+        http: format!("{}://{address}", if tls { "https" } else { "http" }),
     }
 }
 
@@ -133,7 +165,7 @@ mod tests {
             file.write(&dir.path().join("nodes").join(node)).unwrap();
         }
         let me: SocketAddr = "127.0.0.1:7".parse().unwrap();
-        let peers = Peers::new(dir.path(), "a-master", me);
+        let peers = Peers::new(dir.path(), ("a-master", me), me.ip(), None);
         let names = || -> Vec<String> { peers.all().iter().map(|it| it.name.clone()).collect() };
         assert_eq!(names(), ["a-master", "a-slave", "b-master"]);
         for (origin, ours) in [

@@ -34,7 +34,7 @@ pub(super) struct Gather<T> {
 }
 
 impl<T> Gather<T> {
-    pub(super) fn new(inner: T) -> Self {
+    pub(crate) fn new(inner: T) -> Self {
         Self {
             inner,
             waiting: Vec::new(),

@@ -25,6 +25,7 @@ use super::told::Telling;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
 use crate::metrics::Metrics;
+use crate::net::tls::{Dial, Tls};
 use crate::net::{self, Door, Listener};
 use crate::rates::Rates;
 use crate::run_file::NodeFile;
@@ -72,6 +73,8 @@ pub struct PairConfig {
     pub metrics: Arc<Metrics>,
     /// What it shows its partner, and the routers.
     pub keys: Keys,
+    /// By which partner and routers know this node.
+    pub tls: Option<Tls>,
 }
 
 /// The keys of the data that processes show each other.
@@ -119,6 +122,7 @@ pub async fn run(
         telling,
         metrics,
         keys,
+        tls,
     } = config;
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
@@ -132,26 +136,31 @@ pub async fn run(
         asker: Asker::new(node.node(), keys.pair.clone()),
         dir: own_dir,
         stopping: Arc::default(),
+        tls: node.doors.tls.clone(),
     };
     let partner = Partner::new(&node, address.ip(), data)?;
 
     let ended = CancellationToken::new();
     let mut routes = Routes::builder();
-    routes.add_service(PairApi::new(probe.clone(), me.restarts, keys.pair.clone()).into_service());
+    let dial = Dial::mutual(tls.as_ref());
+    let pair = PairApi::new(probe.clone(), me.restarts, keys.pair.clone());
+    let pair = pair.certified(tls.as_ref().is_some_and(Tls::is_mutual));
+    routes.add_service(pair.into_service());
     let mut tasks = JoinSet::new();
     let limits = node.limits.net.at_most(net::PARTNER_CONNECTIONS);
     let counts = metrics.connections.clone();
-    let door = Door::new(Listener::Partner, limits, None, Rates::off(), counts);
+    let door = Door::new(Listener::Partner, limits, tls, Rates::off(), counts);
     tasks.spawn(serve::serve(peer, routes.routes(), door, ended.clone()));
 
     let (told_to, heard) = (telling.routers.clone(), telling.word.subscribe());
     let obituary = Obituary::new(&node, partner.dir(), telling.deaths, metrics);
     let mut driver = Driver::new(node, me, partner, probe, telling.word, obituary, again);
+    driver.dial = dial.clone();
     driver.tell(false);
     tasks.spawn({
         let ended = ended.clone();
         async move {
-            announce::run(told_to, keys.announce, heard, ended).await;
+            announce::run(told_to, keys.announce, heard, dial, ended).await;
             Ok(())
         }
     });
@@ -185,6 +194,7 @@ struct Driver {
     probe: Arc<dyn NodeProbe>,
     word: watch::Sender<AnnounceRequest>,
     obituary: Obituary,
+    dial: Dial,
     machine: Machine,
     started: Instant,
     notes: mpsc::Sender<Note>,
@@ -236,6 +246,7 @@ impl Driver {
             probe,
             word,
             obituary,
+            dial: Dial::Plain,
             machine: Machine::new(Rules::PAIR, keeper, restarts).undoing(before),
             started: Instant::now(),
             notes,

@@ -9,10 +9,11 @@ use sns_proto::pair::v1::{AppenderPhase, ApplierPhase, HeartbeatRequest, Heartbe
 use sns_proto::v1::ServerState;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::machine::{Append, Report, TICK};
+use crate::net::tls::Dial;
 use crate::token::InternalKey;
 
 /// One call gives up after that long; the next one follows.
@@ -50,8 +51,13 @@ impl Asker {
 ///
 /// # Cancel safety
 /// Dropping the future ends the asking.
-pub async fn ask(asker: Asker, address: String, answers: mpsc::Sender<HeartbeatResponse>) {
-    let Ok(mut client) = client(&address) else {
+pub async fn ask(
+    asker: Asker,
+    address: String,
+    dial: Dial,
+    answers: mpsc::Sender<HeartbeatResponse>,
+) {
+    let Ok(mut client) = client(&address, &dial) else {
         tracing::error!(?address, "no address to send heartbeats to");
         return;
     };
@@ -75,20 +81,24 @@ pub async fn ask(asker: Asker, address: String, answers: mpsc::Sender<HeartbeatR
 ///
 /// # Errors
 /// As the transport has it; `Unavailable` also when no answer comes within a second.
-pub async fn ask_once(asker: &Asker, address: &str) -> Result<HeartbeatResponse, Status> {
-    let mut client = client(address)?;
+pub async fn ask_once(
+    asker: &Asker,
+    address: &str,
+    dial: &Dial,
+) -> Result<HeartbeatResponse, Status> {
+    let mut client = client(address, dial)?;
     let answer = tokio::time::timeout(ANSWER, client.heartbeat(asker.request())).await;
     let answer = answer.map_err(|_| Status::unavailable("no answer"))?;
     answer.map(tonic::Response::into_inner)
 }
 
-fn client(address: &str) -> Result<PairServiceClient<Channel>, Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+fn client(address: &str, dial: &Dial) -> Result<PairServiceClient<Channel>, Status> {
+    let endpoint = dial
+        .endpoint(address)
         .map_err(|e| Status::new(Code::InvalidArgument, e.to_string()))?
         .connect_timeout(ANSWER)
-        .timeout(ANSWER)
-        .tcp_nodelay(true);
-    let client = PairServiceClient::new(endpoint.connect_lazy());
+        .timeout(ANSWER);
+    let client = PairServiceClient::new(dial.connect_lazy(&endpoint));
     Ok(client.max_decoding_message_size(MESSAGE_BYTES))
 }
 

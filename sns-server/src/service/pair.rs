@@ -9,6 +9,7 @@ use sns_proto::pair::v1::{HeartbeatRequest, HeartbeatResponse};
 use sns_proto::v1::ErrorReason;
 use tonic::{Request, Response, Status};
 
+use super::certified;
 use crate::pair::NodeProbe;
 use crate::service::status::status;
 use crate::token::InternalKey;
@@ -20,6 +21,8 @@ pub struct PairApi {
     restarts: u64,
     key: InternalKey,
     clock: Clock,
+    /// Whoever asks must show a certificate by our CA, too.
+    certified: bool,
 }
 
 impl PairApi {
@@ -30,7 +33,14 @@ impl PairApi {
             restarts,
             key,
             clock: Clock::system(),
+            certified: false,
         }
+    }
+
+    /// The same; `certified`: whoever asks must show a certificate by our CA, too.
+    #[must_use]
+    pub fn certified(self, certified: bool) -> Self {
+        Self { certified, ..self }
     }
 
     /// With our bound on messages.
@@ -45,6 +55,9 @@ impl PairService for PairApi {
         &self,
         request: Request<HeartbeatRequest>,
     ) -> Result<Response<HeartbeatResponse>, Status> {
+        if self.certified {
+            certified::check(&request, "a heartbeat")?;
+        }
         let (from, metadata) = (&request.get_ref().from, request.metadata());
         if !self.key.shown_by(from, metadata, self.clock.now_ms()) {
             let why = "a heartbeat is for the partner, and for who may read the data directory";

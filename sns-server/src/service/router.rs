@@ -26,6 +26,7 @@ use crate::net::{Door, Listener};
 use crate::rates::Rates;
 use crate::routing::{RouteTable, StreamId};
 use crate::serve;
+use crate::service::certified;
 use crate::service::status::status;
 use crate::telemetry::escaped;
 use crate::token::InternalKey;
@@ -41,7 +42,8 @@ pub const SERVICE: &str = "sns.v1.RouterService";
 pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()> {
     let listener = serve::bind("--listen", config.listen).await?;
     let address = serve::address_of(&listener)?;
-    crate::output::line(&format!("router http://{address}"))?;
+    let tls = config.doors.open()?;
+    crate::output::line(&format!("router {}://{address}", config.doors.scheme()))?;
     tracing::info!(%address, pid = std::process::id(), "routing");
     let announce_key = config.announce_key.as_deref().map(InternalKey::read);
     let rules = Rules {
@@ -51,8 +53,12 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
     };
     let rates = Rates::of(config.limits.rates, config.auth == AuthMode::Accounts);
     let (limits, counts) = (config.limits.net, Connections::default());
-    let door = Door::new(Listener::Router, limits, None, rates, counts);
-    serve_on(listener, rules, door, shutdown).await?;
+    let door = Door::new(Listener::Router, limits, tls.clone(), rates, counts);
+    let served = serve_on(listener, rules, door, shutdown.clone());
+    match tls {
+        Some(tls) => tokio::try_join!(served, tls.watch(shutdown)).map(drop)?,
+        None => served.await?,
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -69,7 +75,7 @@ pub async fn serve_on(
 ) -> Result<()> {
     let mut routes = Routes::builder();
     let health = serve::common(&mut routes, SERVICE).await?;
-    let service = Router::new(rules, shutdown.clone());
+    let service = Router::new(rules, shutdown.clone()).certified(door.is_mutual());
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
     let ended = serve::serve(listener, routes.routes(), door, shutdown).await;
@@ -125,6 +131,8 @@ pub struct Router {
     rules: Rules,
     started: Instant,
     shutdown: CancellationToken,
+    /// Whoever announces must show a certificate by our CA.
+    certified: bool,
 }
 
 impl Router {
@@ -135,7 +143,14 @@ impl Router {
             rules,
             started: Instant::now(),
             shutdown,
+            certified: false,
         }
+    }
+
+    /// The same; `certified`: whoever announces must show a certificate by our CA.
+    #[must_use]
+    pub fn certified(self, certified: bool) -> Self {
+        Self { certified, ..self }
     }
 
     /// Works on the table, at this time.
@@ -268,6 +283,9 @@ impl RouterService for Router {
         &self,
         request: Request<Streaming<AnnounceRequest>>,
     ) -> Result<Response<Self::AnnounceStream>, Status> {
+        if self.certified {
+            certified::check(&request, "an announcement")?;
+        }
         let (metadata, _, incoming) = request.into_parts();
         let announcing = Announcing {
             router: self.clone(),

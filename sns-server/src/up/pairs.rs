@@ -14,7 +14,9 @@ use tokio::task::JoinSet;
 
 use super::keeper::Kept;
 use crate::config::{DataConfig, PageFlags};
+use crate::doors::Doors;
 use crate::failure::Result;
+use crate::net::tls::Dial;
 use crate::pair::driver::partner::{NotStarted, Partner, Seen};
 use crate::pair::heartbeat::{self, Asker};
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
@@ -60,10 +62,12 @@ impl PairOfNodes {
         data: &DataConfig,
         router: &Uri,
         page: PageFlags,
+        (doors, dial): (&Doors, &Dial),
     ) -> Result<Self> {
         let node = |role| {
             let routers = vec![router.clone()];
-            let node = Partner::node(role, name.to_owned(), ip, data.clone(), routers, page)?;
+            let (name, data, doors) = (name.to_owned(), data.clone(), doors.clone());
+            let node = Partner::node(role, name, ip, data, routers, page, doors)?;
             Ok::<_, crate::failure::Failure>(Arc::new(node))
         };
         let (slave, master) = (node(ServerRole::Slave)?, node(ServerRole::Master)?);
@@ -71,7 +75,12 @@ impl PairOfNodes {
         let mut asking = JoinSet::new();
         let asker = Asker::new("up", InternalKey::of_data(&data.path, Purpose::Pair)?);
         for node in [&slave, &master] {
-            asking.spawn(ask(asker.clone(), node.clone(), heard.clone()));
+            asking.spawn(ask(
+                asker.clone(),
+                node.clone(),
+                dial.clone(),
+                heard.clone(),
+            ));
         }
         Ok(Self {
             name: name.to_owned(),
@@ -108,13 +117,13 @@ impl PairOfNodes {
 }
 
 /// Asks one node for ever.
-async fn ask(asker: Asker, node: Arc<Partner>, heard: Arc<Heard>) {
+async fn ask(asker: Asker, node: Arc<Partner>, dial: Dial, heard: Arc<Heard>) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(file) = node.file() else {
             continue;
         };
-        if let Ok(heartbeat) = heartbeat::ask_once(&asker, &file.peer_address).await {
+        if let Ok(heartbeat) = heartbeat::ask_once(&asker, &file.peer_address, &dial).await {
             heard.answers.fetch_add(1, Ordering::Relaxed);
             let server = heartbeat.server.unwrap_or_default();
             if server.state() == ServerState::Serving {

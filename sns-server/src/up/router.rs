@@ -17,6 +17,7 @@ use crate::announce;
 use crate::args::Policy;
 use crate::config::UpConfig;
 use crate::failure::{Failure, Result};
+use crate::net::tls::Dial;
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
 use crate::status_cmd;
@@ -45,15 +46,17 @@ impl RouterProcess {
         listen: SocketAddr,
         data: &Path,
         uri: Uri,
+        dial: &Dial,
     ) -> Result<Self> {
         let key = announce::key_file(data);
         InternalKey::of_data(data, Purpose::Announce)?.keep(&key)?;
         let answers = Arc::new(AtomicU64::new(0));
         let count = answers.clone();
         let mut asking = JoinSet::new();
+        let dial = dial.clone();
         asking.spawn(async move {
             loop {
-                if status_cmd::list(&uri, None).await.is_ok() {
+                if status_cmd::list(&uri, &dial, None).await.is_ok() {
                     count.fetch_add(1, Ordering::Relaxed);
                 }
                 tokio::time::sleep(ASK_EVERY).await;
@@ -74,6 +77,7 @@ impl RouterProcess {
         let mut args = args.map(OsString::from).to_vec();
         args.extend(["--announce-key".into(), key.into()]);
         args.extend(config.limits.args());
+        args.extend(config.doors.args());
         let auth = config
             .auth
             .flags()

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sns_core::own_file;
 
 use crate::failure::{Failure, Result};
+use crate::net::tls::TlsFiles;
 use crate::pair::heartbeat::Asker;
 use crate::pair::process::{ProcessId, lock_holder};
 use crate::run_file::NodeFile;
@@ -21,6 +22,7 @@ pub(super) struct Myself {
     /// As whom it asks its partner.
     pub(super) asker: Asker,
     pub(super) dir: PathBuf,
+    pub(super) tls: Option<TlsFiles>,
     /// Whether it was asked to stop; held while the file is written, so that this never goes back.
     pub(super) stopping: Arc<Mutex<bool>>,
 }
@@ -44,6 +46,7 @@ impl Myself {
             restarts: self.restarts,
             stopping: *asked,
             starting: false,
+            tls: self.tls.clone(),
         };
         if NodeFile::read(&self.dir).as_ref() == Some(&file) {
             return Ok(true);

@@ -13,6 +13,7 @@ use sns_proto::v1::ServerRole;
 use tokio::process::Child;
 
 use crate::config::{DataConfig, NodeConfig, OFF, PageFlags, node_name};
+use crate::doors::Doors;
 use crate::failure::{Failure, Result};
 use crate::pair::machine::{Exit, Last, Rules};
 use crate::pair::process::{self, Handle, ProcessId};
@@ -55,6 +56,7 @@ pub(crate) struct Partner {
     data: DataConfig,
     routers: Vec<Uri>,
     page: PageFlags,
+    doors: Doors,
     dir: PathBuf,
     program: PathBuf,
     /// As the last look found it, so that others need not wait for the disk.
@@ -73,7 +75,8 @@ impl Partner {
             ..node.data.clone()
         };
         let (routers, page) = (node.routers.clone(), node.page_flags());
-        Self::node(role, node.pair.clone(), ip, data, routers, page)
+        let doors = node.doors.clone();
+        Self::node(role, node.pair.clone(), ip, data, routers, page, doors)
     }
 
     /// Any node, as the launcher starts it.
@@ -84,6 +87,7 @@ impl Partner {
         data: DataConfig,
         routers: Vec<Uri>,
         page: PageFlags,
+        doors: Doors,
     ) -> Result<Self> {
         let dir = data.path.join("nodes").join(node_name(&pair, role));
         Ok(Self {
@@ -95,6 +99,7 @@ impl Partner {
             data,
             routers,
             page,
+            doors,
             program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
         })
     }
@@ -199,6 +204,7 @@ impl Partner {
             restarts,
             stopping: false,
             starting: true,
+            tls: self.doors.tls.clone(),
         };
         file.write(&self.dir).map_err(|e| failed("its file", &e))?;
         self.keep(Some(file));
@@ -251,6 +257,7 @@ impl Partner {
             self.data.segment_bytes.to_string().into(),
         );
         args.extend(self.page.limits.args());
+        args.extend(self.doors.args());
         args.extend(self.data.log.args());
         if self.data.force_network_fs {
             args.push("--force-network-fs".into());

@@ -26,11 +26,8 @@ impl Driver {
         let mut tasks = JoinSet::new();
         if let Some(file) = self.partner.file() {
             let (answers, mut heard) = mpsc::channel(1);
-            tasks.spawn(heartbeat::ask(
-                self.me.asker.clone(),
-                file.peer_address,
-                answers,
-            ));
+            let (me, dial) = (self.me.asker.clone(), self.dial.clone());
+            tasks.spawn(heartbeat::ask(me, file.peer_address, dial, answers));
             let notes = self.notes.clone();
             tasks.spawn(async move {
                 while let Some(heartbeat) = heard.recv().await {

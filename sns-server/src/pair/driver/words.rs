@@ -98,6 +98,7 @@ mod tests {
                 auth: crate::service::accounts::Policy::open(),
             },
             limits: crate::limits::LimitsConfig::default(),
+            doors: crate::doors::Doors::default(),
         }
     }
 
