@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use server::{PROGRAM, Server, refused};
 use sns_proto::escape::is_treacherous;
-use sns_proto::v1::{ErrorReason, LoginRequest, LoginResponse, PostRequest};
+use sns_proto::v1::{CreatePostRequest, ErrorReason, LoginRequest, LoginResponse};
 use tonic::codegen::http::uri::PathAndQuery;
 use web::Web;
 
@@ -40,19 +40,19 @@ async fn texts_come_back_byte_for_byte_and_nothing_that_people_read_acts() {
     let log = dir.path().join("log");
     let stderr = Stdio::from(std::fs::File::create(&log).unwrap());
     let mut server = Server::start_with(&data, "debug", stderr).await;
-    let reader = Web::login(&server.page, "reader").await;
-    let mut writer = server.login("writer").await;
-    let follow = json!({ "username": "writer" });
+    let reader = Web::login(&server.page, "wolpertinger").await;
+    let mut writer = server.login("tatzelwurm").await;
+    let follow = json!({ "username": "tatzelwurm" });
     reader.post("/api/v1/follow", &follow).await.good();
     let mut events = reader.events("", None).await;
 
     let texts = all();
     for text in &texts {
-        let request = writer.ask(PostRequest {
+        let request = writer.ask(CreatePostRequest {
             text: text.clone(),
-            ..PostRequest::default()
+            ..CreatePostRequest::default()
         });
-        writer.api.post(request).await.unwrap();
+        writer.api.create_post(request).await.unwrap();
         // Live, as server-sent events: a line break in a text begins no field and no event.
         let event = loop {
             let event = events.next().await.unwrap();
@@ -74,7 +74,7 @@ async fn texts_come_back_byte_for_byte_and_nothing_that_people_read_acts() {
     // Neither names nor texts are labels, or anything else, of a metric.
     let metrics = reader.get("/metrics").await.text;
     is_calm(&metrics);
-    for word in ["writer", "reader", "evil", "<script"] {
+    for word in ["tatzelwurm", "wolpertinger", "evil", "<script"] {
         assert!(!metrics.contains(word), "{word}");
     }
 
