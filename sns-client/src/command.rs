@@ -1,5 +1,6 @@
 //! What it means: arguments once checked, and the words of the interactive mode.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sns_client::{DEFAULT_ROUTER, Seq};
@@ -13,6 +14,7 @@ use crate::output::Failure;
 pub(crate) struct Checked {
     pub(crate) user: String,
     pub(crate) routers: Vec<String>,
+    pub(crate) tls_ca: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) action: Action,
 }
@@ -122,6 +124,7 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
     Ok(Checked {
         user,
         routers,
+        tls_ca: args.tls_ca.filter(|file| !file.as_os_str().is_empty()),
         json: args.json,
         action,
     })

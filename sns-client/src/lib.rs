@@ -38,6 +38,7 @@ mod routers;
 mod table;
 mod ticket;
 mod timeline;
+mod trust;
 mod types;
 mod wire;
 
@@ -48,4 +49,5 @@ pub use pages::{Home, PostsOf, Users};
 pub use routers::Routers;
 pub use ticket::Ticket;
 pub use timeline::{Event, Poster, Timeline, TimelineOptions};
+pub use trust::Trust;
 pub use types::{Cursor, Login, Page, Post, Seq, Server, ServerRole, ServerState, User};

@@ -30,6 +30,7 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
     let Checked {
         user,
         routers,
+        tls_ca,
         json,
         action,
     } = checked;
@@ -39,7 +40,10 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
         Action::Post(Some(text)) => Some(text.clone()),
         _ => None,
     };
-    let options = Options::new(user).routers(routers);
+    let mut options = Options::new(user).routers(routers);
+    if let Some(ca) = tls_ca {
+        options = options.tls_ca(ca);
+    }
     if let Action::Bench(what) = action {
         return Box::pin(bench::run(&what, options, json)).await;
     }
