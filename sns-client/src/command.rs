@@ -124,7 +124,10 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
     Ok(Checked {
         user,
         routers,
-        tls_ca: args.tls_ca.filter(|file| !file.as_os_str().is_empty()),
+        tls_ca: args
+            .tls_ca
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from),
         json: args.json,
         action,
     })

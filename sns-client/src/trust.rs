@@ -212,7 +212,7 @@ pub(crate) fn is_final(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Whether TLS is spoken at `address`, which does not answer to anything else. A greeting that makes
 /// no sense is answered with an alert by those who speak it, and by nobody else.
 pub(crate) async fn speaks_tls(address: &str) -> bool {
-    const NONSENSE: [u8; 6] = [0x16, 3, 1, 0, 1, 0];
+    const NONSENSE: [u8; 9] = [0x16, 3, 1, 0, 4, 1, 0, 0, 0];
     const ALERT: u8 = 0x15;
     let asked = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
