@@ -22,6 +22,11 @@ pub(crate) struct Args {
     #[arg(long, global = true, env = "SNS_ROUTER", value_name = "URL[,URL]")]
     pub(crate) router: Option<String>,
 
+    /// The CA by which the certificates of routers and servers must be, for routers with https:// [default:
+    /// whom the system trusts]
+    #[arg(long, global = true, env = "SNS_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<OsString>,
+
     /// Prints one JSON object a line; ids and seqs are numbers of up to 64 bits. Errors go to
     /// stderr as {"error": {"kind", "reason", "message"}}.
     #[arg(long, global = true, env = "SNS_JSON", value_parser = FalseyValueParser::new())]

@@ -1,5 +1,6 @@
 //! What it means: arguments once checked, and the words of the interactive mode.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sns_client::{DEFAULT_ROUTER, Scope, Seq};
@@ -14,6 +15,7 @@ use crate::output::Failure;
 pub(crate) struct Checked {
     pub(crate) user: String,
     pub(crate) routers: Vec<String>,
+    pub(crate) tls_ca: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) action: Action,
 }
@@ -125,6 +127,10 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
     Ok(Checked {
         user,
         routers,
+        tls_ca: args
+            .tls_ca
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from),
         json: args.json,
         action,
     })

@@ -126,6 +126,10 @@ impl Engine {
             let limit = tries.limit(self.options.try_limit).min(left);
             let (peer, ended) = match timeout(left, self.route.server()).await {
                 Err(_) => continue,
+                // What the caller has to correct: no router will be found until then.
+                Ok(Err(error)) if error.kind() == ErrorKind::Invalid => {
+                    return Err(told(tries.settle(error), ticket));
+                }
                 Ok(Err(error)) => (None, Ended::NotSent(error.message().to_owned())),
                 Ok(Ok(peer)) => match self.attempt(&peer, &call, limit).await {
                     Ok((answer, from)) => {

@@ -42,6 +42,7 @@ mod routers;
 mod table;
 mod ticket;
 mod timeline;
+mod trust;
 mod types;
 mod wire;
 #[cfg(any(test, fuzzing))]
@@ -55,4 +56,5 @@ pub use pages::{Home, PostsOf, Users};
 pub use routers::Routers;
 pub use ticket::Ticket;
 pub use timeline::{Event, Poster, Timeline, TimelineOptions};
+pub use trust::Trust;
 pub use types::{Cursor, Login, Page, Post, Seq, Server, ServerRole, ServerState, User};

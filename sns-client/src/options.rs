@@ -1,12 +1,14 @@
 //! [`Options`]: where the routers are, who the caller is, how long a call may take.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::Uri;
 
 use crate::client::Client;
 use crate::error::{Error, Reason, Result};
+use crate::trust::Trust;
 
 /// Where a router listens unless told otherwise.
 pub const DEFAULT_ROUTER: &str = "127.0.0.1:7400";
@@ -35,6 +37,7 @@ pub struct Options {
     pub(crate) password: Option<String>,
     pub(crate) token: Option<String>,
     routers: Vec<String>,
+    tls_ca: Option<PathBuf>,
     pub(crate) deadline: Duration,
     pub(crate) try_limit: Duration,
     pub(crate) hedge_after: Duration,
@@ -51,6 +54,7 @@ impl Options {
             password: None,
             token: None,
             routers: vec![DEFAULT_ROUTER.to_owned()],
+            tls_ca: None,
             deadline: Duration::from_secs(10),
             try_limit: Duration::from_secs(1),
             hedge_after: Duration::from_millis(250),
@@ -73,8 +77,10 @@ impl Options {
         self
     }
 
-    /// The routers, as `host:port` or `http://host:port` (without a port: 7400); 1 to 16. All know
-    /// the same servers, and any one of them will do: those that are dead are passed over.
+    /// The routers, as `host:port`, `http://host:port` or `https://host:port` (without a port: 7400);
+    /// 1 to 16. All know the same servers, and any one of them will do: those that are dead are passed
+    /// over. With `https` everything goes over TLS, the servers that they name too; either all routers
+    /// are so or none is.
     #[must_use]
     pub fn routers<I>(mut self, routers: I) -> Self
     where
@@ -82,6 +88,14 @@ impl Options {
         I::Item: Into<String>,
     {
         self.routers = routers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The CA, in a PEM file, by which the certificates of routers and servers must be; without it
+    /// those that the system trusts. Of use with `https` routers only.
+    #[must_use]
+    pub fn tls_ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.tls_ca = Some(file.into());
         self
     }
 
@@ -128,16 +142,37 @@ impl Options {
             )
             .into_invalid());
         }
-        self.routers.iter().map(|text| router(text)).collect()
+        let found = self.routers.iter().map(|text| Ok(router(text)?.1));
+        found.collect()
+    }
+
+    /// Whose certificates are believed; `None`: TLS is not asked for. Reads the CA.
+    ///
+    /// # Errors
+    /// `Invalid`: a router is none, some speak TLS and some do not, or there is no CA to trust.
+    pub fn trust(&self) -> Result<Option<Trust>> {
+        let mut tls = 0;
+        for text in &self.routers {
+            tls += usize::from(router(text)?.0);
+        }
+        if tls != 0 && tls < self.routers.len() {
+            let why = "either all routers are https:// or none is: what one of them keeps secret the \
+                       others would tell";
+            return Err(Error::new(Reason::Unspecified, why).into_invalid());
+        }
+        if tls == 0 {
+            return Ok(None);
+        }
+        Trust::new(self.tls_ca.as_deref()).map(Some)
     }
 }
 
-/// `host:port` of a router, given with or without `http://` and port.
-fn router(text: &str) -> Result<String> {
+/// Whether a router speaks TLS, and its `host:port`; given with or without scheme and port.
+fn router(text: &str) -> Result<(bool, String)> {
     let wrong = |why: &str| {
         Error::new(
             Reason::Unspecified,
-            format!("{text:?} is no router address ({why}): write HOST:PORT or http://HOST:PORT"),
+            format!("{text:?} is no router address ({why}): write HOST:PORT, http://HOST:PORT or https://HOST:PORT"),
         )
         .into_invalid()
     };
@@ -148,11 +183,11 @@ fn router(text: &str) -> Result<String> {
         format!("http://{text}")
     };
     let uri: Uri = full.parse().map_err(|_| wrong("it does not parse"))?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(wrong("TLS is not supported")),
+    let tls = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
         _ => return Err(wrong("unknown scheme")),
-    }
+    };
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
         return Err(wrong("a path is of no use"));
     }
@@ -168,7 +203,7 @@ fn router(text: &str) -> Result<String> {
             port.ok_or_else(|| wrong("no such port"))?
         }
     };
-    Ok(format!("{}:{port}", authority.host()))
+    Ok((tls, format!("{}:{port}", authority.host())))
 }
 
 impl fmt::Debug for Options {
@@ -194,10 +229,12 @@ mod tests {
             ("http://127.0.0.1:7401/", "127.0.0.1:7401"),
             (" localhost ", "localhost:7400"),
             ("http://feed.example", "feed.example:7400"),
+            ("https://feed.example", "feed.example:7400"),
             ("[::1]:7400", "[::1]:7400"),
             ("http://[::1]", "[::1]:7400"),
         ] {
-            assert_eq!(router(text).expect(text), address);
+            let tls = text.starts_with("https");
+            assert_eq!(router(text).expect(text), (tls, address.to_owned()));
         }
     }
 
@@ -206,7 +243,6 @@ mod tests {
         for text in [
             "",
             "http://",
-            "https://127.0.0.1:7400",
             "ftp://x:1",
             "127.0.0.1:99999",
             "a b:1",
@@ -227,5 +263,19 @@ mod tests {
             .routers(vec!["x:1"; 17])
             .checked_routers()
             .expect_err("too many");
+    }
+
+    #[test]
+    fn all_routers_speak_tls_or_none_does() {
+        let trust = |routers: &[&str]| Options::new("a").routers(routers.to_vec()).trust();
+        assert!(trust(&["x:1", "http://y:2"]).expect("plain").is_none());
+        let mixed = trust(&["https://x:1", "y:2"]).expect_err("mixed");
+        assert_eq!(mixed.kind(), ErrorKind::Invalid);
+        let missing = Options::new("a")
+            .routers(["https://x:1"])
+            .tls_ca("/nowhere/ca.pem");
+        let missing = missing.trust().expect_err("no file");
+        assert_eq!(missing.kind(), ErrorKind::Invalid);
+        assert!(missing.message().contains("--tls-ca"), "{missing}");
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use sns_proto::reason::code;
 use sns_proto::v1;
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use tokio::sync::OnceCell;
@@ -19,6 +20,7 @@ use crate::error::{Error, Reason, Result};
 use crate::options::Options;
 use crate::retry::{Ended, Refusal};
 use crate::table::Table;
+use crate::trust::{self, Trust};
 use crate::wire;
 
 /// Pings of a connection find a server that vanished without a goodbye or hangs.
@@ -33,6 +35,8 @@ pub(crate) struct Peer {
     /// `host:port`.
     pub(crate) address: String,
     limit: Duration,
+    /// Nothing is said to it but over TLS.
+    trust: Option<Trust>,
     // Set once connected; from then on the channel mends itself when it is next used.
     channel: OnceCell<Channel>,
 }
@@ -44,16 +48,35 @@ impl std::fmt::Debug for Peer {
 }
 
 impl Peer {
-    fn new(address: String, limit: Duration) -> Arc<Self> {
+    fn new(address: String, limit: Duration, trust: Option<Trust>) -> Arc<Self> {
         Arc::new(Self {
             address,
             limit,
+            trust,
             channel: OnceCell::new(),
         })
     }
 
     /// The connection, opened on first use.
     pub(crate) async fn channel(&self) -> Result<Channel, Ended> {
+        let dialled = self.dial().await;
+        dialled.map_err(|(message, _)| Ended::NotSent(message))
+    }
+
+    /// The same of a router. One that is not believed is the caller's to see to: of servers there are
+    /// others.
+    async fn router(&self) -> Result<Channel, Ended> {
+        self.dial().await.map_err(|(message, is_final)| {
+            if is_final {
+                Ended::Refused(never(message))
+            } else {
+                Ended::NotSent(message)
+            }
+        })
+    }
+
+    /// Why not, and whether no other try will help.
+    async fn dial(&self) -> Result<Channel, (String, bool)> {
         let connect = self.channel.get_or_try_init(|| async {
             let endpoint = Endpoint::from_shared(format!("http://{}", self.address))?
                 .connect_timeout(self.limit)
@@ -61,15 +84,17 @@ impl Peer {
                 .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
                 .keep_alive_timeout(KEEP_ALIVE_WAIT)
                 .keep_alive_while_idle(true);
-            endpoint.connect().await
+            match &self.trust {
+                Some(trust) => trust.channel(endpoint).await,
+                None => endpoint.connect().await,
+            }
         });
         match connect.await {
             Ok(channel) => Ok(channel.clone()),
-            Err(error) => Err(Ended::NotSent(format!(
-                "{}: {}",
-                self.address,
-                wire::deepest(&error)
-            ))),
+            Err(error) => {
+                let message = format!("{}: {}", self.address, wire::deepest(&error));
+                Err((message, trust::is_final(&error)))
+            }
         }
     }
 }
@@ -90,6 +115,9 @@ pub(crate) struct Route {
     asked: tokio::sync::Mutex<Asked>,
     background: Mutex<Option<JoinHandle<()>>>,
     try_limit: Duration,
+    trust: Option<Trust>,
+    // A router answered once: it speaks what we speak.
+    met: AtomicBool,
 }
 
 impl std::fmt::Debug for Route {
@@ -104,16 +132,19 @@ impl std::fmt::Debug for Route {
 impl Route {
     pub(crate) fn new(options: &Options) -> Result<Arc<Self>> {
         let routers = options.checked_routers()?;
+        let trust = options.trust()?;
         Ok(Arc::new(Self {
             routers: routers
                 .into_iter()
-                .map(|address| Peer::new(address, options.try_limit))
+                .map(|address| Peer::new(address, options.try_limit, trust.clone()))
                 .collect(),
             favourite: AtomicUsize::new(0),
             table: Mutex::new(Table::default()),
             asked: tokio::sync::Mutex::default(),
             background: Mutex::new(None),
             try_limit: options.try_limit,
+            trust,
+            met: AtomicBool::new(false),
         }))
     }
 
@@ -216,7 +247,7 @@ impl Route {
         let now = Instant::now();
         let named = self.table(|table| {
             table.learn(&addresses, now, |address| {
-                Peer::new(address.to_owned(), self.try_limit)
+                Peer::new(address.to_owned(), self.try_limit, self.trust.clone())
             })
         });
         for peer in named {
@@ -246,7 +277,7 @@ impl Route {
                         tokio::time::sleep(stagger).await;
                     }
                     let answer = tokio::time::timeout(self.try_limit, async {
-                        let channel = router.channel().await?;
+                        let channel = router.router().await?;
                         question(channel)
                             .await
                             .map_err(|status| wire::ended(&status))
@@ -262,13 +293,38 @@ impl Route {
             match answer {
                 Ok(answer) => {
                     self.favourite.store(index, Ordering::Relaxed);
+                    self.met.store(true, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Err(Ended::Refused(refusal)) => failed = Some(Ended::Refused(refusal)),
                 Err(other) => failed = failed.or(Some(other)),
             }
         }
-        Err(failed.unwrap_or_else(|| Ended::NotSent("no router is known".to_owned())))
+        let failed = failed.unwrap_or_else(|| Ended::NotSent("no router is known".to_owned()));
+        Err(self.explained(failed).await)
+    }
+
+    /// The same, in better words if the routers speak TLS and we do not.
+    async fn explained(&self, failed: Ended) -> Ended {
+        let plain = self.trust.is_none() && !self.met.load(Ordering::Relaxed);
+        if !plain || matches!(failed, Ended::Refused(_)) {
+            return failed;
+        }
+        let address = &self.routers[self.favourite.load(Ordering::Relaxed)].address;
+        if trust::speaks_tls(address).await {
+            let why = format!("the router {address} speaks TLS: use https://{address}");
+            return Ended::Refused(never(why));
+        }
+        failed
+    }
+}
+
+/// What the caller has to correct: no other try will help.
+fn never(message: String) -> Refusal {
+    Refusal {
+        code: code::INVALID_ARGUMENT,
+        error: Error::new(Reason::Unspecified, message).into_invalid(),
+        retry_after: None,
     }
 }
 

@@ -31,6 +31,7 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
     let Checked {
         user,
         routers,
+        tls_ca,
         json,
         action,
     } = checked;
@@ -41,6 +42,9 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
         _ => None,
     };
     let mut options = Options::new(&user).routers(&routers);
+    if let Some(ca) = tls_ca {
+        options = options.tls_ca(ca);
+    }
     if let Action::Auth(what) = action {
         let place = Place {
             routers: &routers,

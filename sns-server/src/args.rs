@@ -295,8 +295,9 @@ pub struct StatusArgs {
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The CA of routers that speak TLS (https://).
+    // Empty counts as not given, as with the other variables that are read here.
     #[arg(long, value_name = "FILE", env = "SNS_TLS_CA")]
-    pub tls_ca: Option<PathBuf>,
+    pub tls_ca: Option<std::ffi::OsString>,
 }
 
 /// `router`

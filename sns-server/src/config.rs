@@ -470,14 +470,14 @@ fn status(
     };
     let routers = routers(&urls)?;
     let tls = |uri: &Uri| uri.scheme_str() == Some("https");
-    let dial = match typed.tls_ca {
+    let dial = match typed.tls_ca.filter(|file| !file.is_empty()) {
         _ if !routers.iter().any(tls) => Dial::Plain,
         _ if !routers.iter().all(tls) => {
             return Err(Failure::invalid(
                 "--router: either all routers speak TLS (https://) or none does",
             ));
         }
-        Some(ca) => Dial::trusting(&ca)?,
+        Some(ca) => Dial::trusting(ca.as_ref())?,
         None => {
             return Err(Failure::invalid(format!(
                 "--router {} speaks TLS: give --tls-ca FILE, the CA of its certificate",

@@ -12,9 +12,11 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri};
 use prost::Message;
 use prost::bytes::{BufMut as _, Bytes, BytesMut};
+use sns_client::Trust;
 use sns_load::CallError;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_util::either::Either;
 use tonic::Code;
 
 /// How long a connection may take to open.
@@ -58,6 +60,7 @@ impl From<h2::Error> for Fault {
 pub(super) struct Grpc {
     send: h2::client::SendRequest<Bytes>,
     authority: Authority,
+    scheme: Scheme,
     driver: JoinHandle<()>,
 }
 
@@ -69,20 +72,26 @@ impl Drop for Grpc {
 
 impl Grpc {
     /// Connects to `host:port`.
-    pub(super) async fn open(address: &str) -> Result<Self, CallError> {
+    pub(super) async fn open(address: &str, trust: Option<&Trust>) -> Result<Self, CallError> {
         let refused = |why: String| CallError(format!("{address}: {why}"));
         let authority = address.parse();
         let authority = authority.map_err(|_| refused("this is no address".to_owned()))?;
-        let connect = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await;
-        let tcp = connect.map_err(|_| refused("it does not answer".to_owned()))?;
-        let tcp = tcp.map_err(|error| refused(error.to_string()))?;
-        tcp.set_nodelay(true)
-            .map_err(|error| refused(error.to_string()))?;
+        let connect = async {
+            if let Some(trust) = trust {
+                return Ok(Either::Right(trust.connect(address).await?));
+            }
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(Either::Left(tcp))
+        };
+        let connected = tokio::time::timeout(CONNECT, connect).await;
+        let connected = connected.map_err(|_| refused("it does not answer".to_owned()))?;
+        let stream = connected.map_err(|error| refused(error.to_string()))?;
         let handshake = h2::client::Builder::new()
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .enable_push(false)
-            .handshake(tcp);
+            .handshake(stream);
         let (send, connection) = handshake
             .await
             .map_err(|error| refused(error.to_string()))?;
@@ -91,6 +100,7 @@ impl Grpc {
         Ok(Self {
             send,
             authority,
+            scheme: trust.map_or(Scheme::HTTP, |_| Scheme::HTTPS),
             driver,
         })
     }
@@ -133,7 +143,7 @@ impl Grpc {
 
     fn head(&self, path: &'static str, token: &HeaderValue) -> Result<Request<()>, Fault> {
         let uri = Uri::builder()
-            .scheme(Scheme::HTTP)
+            .scheme(self.scheme.clone())
             .authority(self.authority.clone())
             .path_and_query(PathAndQuery::from_static(path))
             .build();

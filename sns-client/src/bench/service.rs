@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::HeaderValue;
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
-use sns_client::{Client, ErrorKind, Options, ServerState};
+use sns_client::{Client, ErrorKind, Options, ServerState, Trust};
 use sns_load::{CallError, Graph, PAGE};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
@@ -37,6 +37,7 @@ const POSTS: u64 = 100_000;
 pub(super) struct Service {
     client: Client,
     addresses: Vec<String>,
+    trust: Option<Trust>,
 }
 
 /// A service with a graph and posts in it, and a token for each user.
@@ -95,6 +96,7 @@ impl Ready {
 impl Service {
     /// Asks the router who serves.
     pub(super) async fn connect(options: Options) -> Result<Self, Failure> {
+        let trust = options.trust()?;
         let client = options.connect().await?;
         let servers = client.servers().await?;
         let serving = servers
@@ -105,7 +107,11 @@ impl Service {
             let why = "the router names no server that serves";
             return Err(Failure::Unavailable(why.to_owned()));
         }
-        Ok(Self { client, addresses })
+        Ok(Self {
+            client,
+            addresses,
+            trust,
+        })
     }
 
     /// Sees to it that the graph and posts are there.
@@ -117,7 +123,11 @@ impl Service {
         }
         let lines = self.lines().await?;
         let users = Arc::new(log_in(&lines, &graph).await?);
-        let servers = Arc::new(Servers::new(self.addresses.clone(), Arc::clone(&users)));
+        let servers = Arc::new(Servers::new(
+            self.addresses.clone(),
+            Arc::clone(&users),
+            self.trust.clone(),
+        ));
         if stranger.is_some() {
             let follow = |nth: usize| {
                 let (user, followee) = graph.follows[nth];
@@ -153,7 +163,11 @@ impl Service {
     async fn lines(&self) -> Result<Vec<SnsServiceClient<Channel>>, Failure> {
         let mut lines = Vec::new();
         for address in self.addresses.iter().cycle().take(LINES) {
-            lines.push(open(address).await.map_err(not_ready)?);
+            lines.push(
+                open(address, self.trust.as_ref())
+                    .await
+                    .map_err(not_ready)?,
+            );
         }
         Ok(lines)
     }

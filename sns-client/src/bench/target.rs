@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use prost::Message;
+use sns_client::Trust;
 use sns_load::{CallError, Connection, Op, PAGE, Reply, Target};
 use sns_proto::v1;
 use sns_proto::v1::sns_service_client::SnsServiceClient;
@@ -51,14 +52,16 @@ impl Users {
 pub(super) struct Servers {
     pub(super) addresses: Vec<String>,
     pub(super) users: Arc<Users>,
+    pub(super) trust: Option<Trust>,
     next: AtomicUsize,
 }
 
 impl Servers {
-    pub(super) fn new(addresses: Vec<String>, users: Arc<Users>) -> Self {
+    pub(super) fn new(addresses: Vec<String>, users: Arc<Users>, trust: Option<Trust>) -> Self {
         Self {
             addresses,
             users,
+            trust,
             next: AtomicUsize::new(0),
         }
     }
@@ -68,7 +71,7 @@ impl Servers {
         let nth = self.next.fetch_add(1, Ordering::Relaxed);
         let address = &self.addresses[nth % self.addresses.len()];
         Ok(Line {
-            grpc: Grpc::open(address).await?,
+            grpc: Grpc::open(address, self.trust.as_ref()).await?,
             users: Arc::clone(&self.users),
             seen: 0,
             broken: false,
@@ -77,14 +80,20 @@ impl Servers {
 }
 
 /// Opens a channel that many calls share: to make ready, and for streams.
-pub(super) async fn open(address: &str) -> Result<SnsServiceClient<Channel>, CallError> {
+pub(super) async fn open(
+    address: &str,
+    trust: Option<&Trust>,
+) -> Result<SnsServiceClient<Channel>, CallError> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|error| CallError(format!("{address}: {error}")))?
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(SILENCE)
         .keep_alive_timeout(SILENCE);
-    let channel = endpoint.connect().await;
+    let channel = match trust {
+        Some(trust) => trust.channel(endpoint).await,
+        None => endpoint.connect().await,
+    };
     let channel = channel.map_err(|error| CallError(format!("{address}: {}", deepest(&error))))?;
     Ok(SnsServiceClient::new(channel))
 }

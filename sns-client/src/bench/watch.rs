@@ -164,7 +164,11 @@ async fn open_all(
     let connections = readers.len().div_ceil(STREAMS).max(servers.addresses.len());
     let mut channels = Vec::new();
     for address in servers.addresses.iter().cycle().take(connections) {
-        channels.push(open(address).await.map_err(refused)?);
+        channels.push(
+            open(address, servers.trust.as_ref())
+                .await
+                .map_err(refused)?,
+        );
     }
     let bar = Bar::of("opening streams", readers.len());
     let watchers = readers.iter().enumerate().map(|(nth, reader)| Watcher {
