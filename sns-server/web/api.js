@@ -31,6 +31,8 @@ const KINDS = new Map([
  * @property {object} [body]
  * @property {Ticket} [ticket] makes it a write
  * @property {boolean} [unsure] the ticket was sent before, in a call whose outcome nobody knows
+ * @property {boolean} [door] gives a token or ends it: what is refused is what was typed, and that
+ *   is for its writer to see at once
  * @property {AbortSignal} [signal]
  */
 
@@ -50,6 +52,8 @@ export class ApiError extends Error {
     this.retryAfterMs = retryAfterMs;
     /** Of a write whose outcome is unknown: repeats it safely. @type {Ticket | undefined} */
     this.ticket = undefined;
+    /** An earlier try of the same call may have been done. */
+    this.repeated = false;
   }
 
   /**
@@ -75,6 +79,10 @@ export class Api {
   #seen = "0";
   /** @type {string | null} */
   token = null;
+  /** Counts the people who were here: a call of one is never sent for the next. */
+  #visits = 0;
+  /** The present token is being traded in, for another one or for none. @type {Promise<unknown> | null} */
+  #trade = null;
   /** Called when a server does not know the token (any more). */
   onDenied = () => {};
 
@@ -97,6 +105,7 @@ export class Api {
   forget() {
     this.#seen = "0";
     this.token = null;
+    this.#visits += 1;
   }
 
   /** @returns {Ticket} */
@@ -104,9 +113,58 @@ export class Api {
     return { request_id: uuid(), seen: this.#seen };
   }
 
-  /** @param {string} username */
-  login(username) {
-    return this.#call({ method: "POST", path: "/login", body: { username } });
+  /** @param {string} username @param {string} [password] without: as one of a name that has none */
+  login(username, password = "") {
+    const body = password === "" ? { username } : { username, password };
+    return this.#call({ method: "POST", path: "/login", body, door: true });
+  }
+
+  /**
+   * Makes a name one's own. Safe to repeat with the same password.
+   * @param {string} username @param {string} password @param {string} invitation may be empty
+   */
+  signUp(username, password, invitation) {
+    return this.#call({ method: "POST", path: "/signup", body: { username, password, invitation }, door: true });
+  }
+
+  /**
+   * Changes the password. Every token ends with it; from here on the new one is used.
+   * @param {string} old_password @param {string} new_password
+   */
+  async changePassword(old_password, new_password) {
+    const visit = this.#visits;
+    const session = await this.#traded("/password", { old_password, new_password });
+    if (visit === this.#visits) this.token = session.token;
+    return session;
+  }
+
+  /** Ends every token of the user. */
+  logOutAll() {
+    return this.#traded("/logout_all", {});
+  }
+
+  async #traded(path, body) {
+    const trade = this.#call({ method: "POST", path, body, door: true });
+    this.#trade = trade;
+    try {
+      return await trade;
+    } finally {
+      this.#trade = null;
+    }
+  }
+
+  /**
+   * Whether there is a newer token than `used`, which was refused. While its owner is about to end
+   * it, what others hear of its end has to wait for what comes of that.
+   * @param {string | null} used
+   */
+  async renewed(used) {
+    if (this.#trade) {
+      await this.#trade.catch(() => {});
+      // What waits for the same answer, to act upon it, comes first.
+      await sleep(0);
+    }
+    return this.token !== null && this.token !== used;
   }
 
   /**
@@ -163,11 +221,18 @@ export class Api {
     let failed = 0;
     let lost = 0;
     let faults = 0;
+    let repeated = false;
+    const visit = this.#visits;
     for (;;) {
+      if (visit !== this.#visits) {
+        const error = new ApiError("denied", "TOKEN_MISSING", "Logged out meanwhile.");
+        throw unsure ? unknown(error, ticket) : error;
+      }
       const left = end - performance.now();
       // A call that was lost twice gets longer and longer: then it is the work that is slow.
       const limit = Math.min(TRY_MS * 2 ** Math.min(Math.max(lost - 1, 0), 4), Math.max(left, 50));
       const server = this.#servers.pick();
+      const { token } = this;
       let error;
       try {
         const answer = await this.#try(server, call, ticket, limit);
@@ -188,19 +253,27 @@ export class Api {
         ticket = this.ticket();
       } else {
         if (error.kind === "lost") lost += 1;
+        if (error.kind === "lost" || error.kind === "unknown") repeated = true;
+        error.repeated = repeated;
+        const limited = error.reason === "RATE_LIMITED";
         if (ticket && (error.kind === "lost" || error.kind === "unknown")) unsure = true;
         const fault = error.kind === "internal" || error.kind === "damaged";
         if (fault) faults += 1;
         const passing = error.kind === "lost" || error.kind === "unknown" || error.kind === "unavailable" ||
-          (error.kind === "exhausted" && error.retryAfterMs !== undefined) ||
+          // Who types a password is told to wait, and not kept waiting.
+          (error.kind === "exhausted" && error.retryAfterMs !== undefined && !(limited && call.door)) ||
           // What one replica finds damaged may be sound in another.
           (fault && faults < FAULTS_MAX);
-        if (error.kind === "denied" && call.path !== "/login") this.onDenied(error);
+        if (error.kind === "denied" && !call.door && visit === this.#visits) {
+          if (await this.renewed(token)) continue;
+          if (visit === this.#visits) this.onDenied(error);
+        }
         if (!passing) {
           // These are no outcomes of a write: an earlier try may still have been done.
           throw unsure && (fault || error.kind === "denied") ? unknown(error, ticket) : error;
         }
-        this.#servers.shun(server);
+        // What is too much for one user is not the fault of the server.
+        if (!limited) this.#servers.shun(server);
         const pause = error.retryAfterMs ?? 0;
         const full = error.kind === "exhausted";
         wait = this.#servers.spare && !full ? 0 : Math.max(backoff(failed), pause);
@@ -208,7 +281,9 @@ export class Api {
       if (performance.now() + wait >= end) {
         if (unsure) throw unknown(error, ticket);
         if (error.kind === "exhausted") throw error;
-        throw new ApiError("unavailable", error.reason || "NO_SERVER", "No server answers.");
+        const none = new ApiError("unavailable", error.reason || "NO_SERVER", "No server answers.");
+        none.repeated = repeated;
+        throw none;
       }
       await sleep(wait, call.signal);
     }

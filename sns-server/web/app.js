@@ -1,11 +1,13 @@
 /** The feed page: who is logged in, which view is shown, and what the live timeline does to them. */
 
+import { Account } from "./account.js";
 import { Api, ApiError, sleep } from "./api.js";
 import { avatar, el, refreshTimes, userHref } from "./dom.js";
 import { Follows } from "./follows.js";
 import { installKeys } from "./keys.js";
 import { Live } from "./live.js";
-import { notice, worded } from "./notices.js";
+import { Login } from "./login.js";
+import { notice } from "./notices.js";
 import { Servers } from "./servers.js";
 import { loadSession, storeSession } from "./session.js";
 import { homeView, parseRoute, peopleView, userView } from "./views.js";
@@ -23,6 +25,8 @@ const page = document.documentElement;
 const byId = (id) => document.getElementById(id);
 const servers = new Servers(location.origin);
 const api = new Api(servers);
+/** How long the form waits to learn whether names have passwords here, rather than change under the reader. */
+const LEARN_MS = 300;
 
 /**
  * All that belongs to one login; it ends as a whole.
@@ -34,19 +38,24 @@ const api = new Api(servers);
  * @property {import("./views.js").View | null} shown
  * @property {Live} live
  * @property {boolean} stale home lacks older posts of somebody followed since
+ * @property {boolean} secured the log-in was made with a password
  */
 
 /** @type {Visit | null} */
 let visit = null;
+/** The form, while nobody is logged in. @type {Login | null} */
+let login = null;
 /** Scroll positions by place in the history. @type {Map<string, number>} */
 const places = new Map();
 let place = "";
 
 // ---- coming and going ----
 
-function enter({ token, username }) {
+/** @param {import("./session.js").Session} session */
+function enter({ token, username, secured = false }) {
   api.token = token;
-  storeSession({ token, username });
+  storeSession({ token, username, secured });
+  login = null;
   const life = new AbortController();
   const follows = new Follows(api, username, followChanged);
   const context = { api, follows, me: username, deleted };
@@ -59,11 +68,12 @@ function enter({ token, username }) {
     resumed,
     refused,
   });
-  visit = { life, context, home, views: new Map(), shown: null, live, stale: false };
+  visit = { life, context, home, views: new Map(), shown: null, live, stale: false, secured };
   byId("me").replaceChildren(avatar(username), el("span", { text: username }));
   byId("me").setAttribute("aria-label", `${username}, my posts`);
   for (const link of [byId("me"), byId("nav-me")]) link.href = userHref(username);
   for (const id of ["nav", "account", "state"]) byId(id).hidden = false;
+  offerAccount();
   page.dataset.failovers = "0";
   show("reconnecting", "connecting…");
   route();
@@ -71,8 +81,11 @@ function enter({ token, username }) {
   loadFollows(follows, life.signal);
 }
 
-/** @param {string} message why, when it was not the reader's wish */
-function leave(message = "") {
+/**
+ * @param {string} [message] why, when it was not the reader's wish
+ * @param {string} [name] who is to log in again; what they were writing waits for them
+ */
+function leave(message = "", name = "") {
   storeSession(null);
   api.forget();
   if (visit) {
@@ -83,36 +96,37 @@ function leave(message = "") {
     visit = null;
   }
   clearTimeout(wentOn);
+  account.close();
   for (const id of ["nav", "account", "state"]) byId(id).hidden = true;
   byId("notices").replaceChildren();
   delete page.dataset.state;
   delete page.dataset.server;
-  showLogin(message);
+  showLogin(message, name);
 }
 
-function showLogin(message) {
+/** @param {string} [message] @param {string} [name] */
+function showLogin(message = "", name = "") {
   document.title = "Log in · SNS";
-  byId("main").replaceChildren(byId("login-template").content.cloneNode(true));
-  byId("login-error").textContent = message;
-  const name = byId("username");
-  byId("login-form").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const submit = byId("login-submit");
-    if (submit.disabled) return;
-    submit.disabled = true;
-    byId("login-error").textContent = "";
-    try {
-      enter(await api.login(name.value.trim()));
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      const rule = error.reason === "USERNAME_INVALID";
-      byId("login-error").textContent = rule ? "A name has letters a–z, digits and _, at most 32." : worded(error);
-      submit.disabled = false;
-      name.focus();
-    }
-  });
-  name.focus();
+  login = new Login({ api, servers, entered: enter }, name, message);
+  byId("main").replaceChildren(login.root);
+  login.focus();
 }
+
+/** The menu is for those who have a password. */
+function offerAccount() {
+  if (visit) account.offer(servers.auth === "accounts" || visit.secured);
+}
+
+const account = new Account(api, {
+  name: () => visit?.context.me ?? "",
+  renewed: (token) => storeSession({ token, username: visit.context.me, secured: true }),
+  ended: leave,
+});
+
+servers.onLearned = () => {
+  login?.draw();
+  offerAccount();
+};
 
 async function loadFollows(follows, signal) {
   while (!signal.aborted && !follows.known) {
@@ -126,13 +140,17 @@ async function loadFollows(follows, signal) {
 
 /** @param {ApiError} error */
 function refused(error) {
-  const replaced = error.reason === "SEQ_UNKNOWN";
-  leave(replaced ? "The servers have other data than before. Please log in again." : "Please log in again.");
+  if (error.reason === "SEQ_UNKNOWN") leave("The servers have other data than before. Please log in again.");
+  else if (error.kind === "denied") askAgain();
+  else leave("Please log in again.");
 }
 
-api.onDenied = () => {
-  if (visit) leave("Your login is not known here any more. Please log in again.");
-};
+/** The token has ended: by time, by another password, or because its writer logged out everywhere. */
+function askAgain() {
+  if (visit) leave("Your log-in has ended. Please log in again.", visit.context.me);
+}
+
+api.onDenied = askAgain;
 
 // ---- what happens to posts and follows ----
 
@@ -320,7 +338,10 @@ setInterval(() => {
 }, TIMES_EVERY_MS);
 setInterval(() => api.refreshServers(), SERVERS_EVERY_MS);
 
-api.refreshServers();
+const learned = api.refreshServers();
 const session = loadSession();
 if (session) enter(session);
-else showLogin("");
+else {
+  await Promise.race([learned, sleep(LEARN_MS)]);
+  showLogin();
+}

@@ -18,7 +18,7 @@ export function installKeys(actions) {
   let chordUntil = 0;
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (!on.checked || dialog.open || typing(event.target)) return;
+    if (!on.checked || document.querySelector("dialog[open]") || typing(event.target)) return;
     const key = performance.now() < chordUntil ? `g ${event.key}` : event.key;
     chordUntil = key === "g" ? performance.now() + CHORD_MS : 0;
     const action = key === "?" ? () => dialog.showModal() : actions[key];

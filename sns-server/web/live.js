@@ -16,6 +16,8 @@ const QUIET_MS = 150;
 /** A server alone is restarted faster than this: no reason to say that none answers. */
 const DOWN_MS = 500;
 const BACKOFF_MAX_MS = 2_000;
+/** However long a server asks to wait. */
+const LIMITED_MAX_MS = 60_000;
 
 /**
  * @typedef {object} Listener
@@ -88,6 +90,8 @@ export class Live {
   /** One stream, from start to end, and the pause after it. */
   async #once(signal) {
     let server = null;
+    let limitedMs = 0;
+    const { token } = this.#api;
     try {
       this.#last ??= await this.#listener.start();
       if (signal.aborted) return;
@@ -95,13 +99,28 @@ export class Live {
       await this.#read(server, signal);
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof ApiError && (error.kind === "denied" || error.kind === "invalid")) {
-        this.stop();
-        this.#listener.refused(error);
-        return;
+      if (error instanceof ApiError) {
+        // Another password ends the stream: it goes on at once with the token that came of it.
+        if (error.kind === "denied" && await this.#api.renewed(token)) {
+          if (!signal.aborted) this.#lost();
+          return;
+        }
+        if (signal.aborted) return;
+        if (error.kind === "denied" || error.kind === "invalid") {
+          this.stop();
+          this.#listener.refused(error);
+          return;
+        }
+        // Another server would say the same: this is about the reader, not about the server.
+        if (error.reason === "RATE_LIMITED") limitedMs = Math.min(error.retryAfterMs ?? 0, LIMITED_MAX_MS);
       }
     }
     if (signal.aborted) return;
+    if (limitedMs > 0) {
+      this.#lost();
+      await this.#pause(limitedMs, signal);
+      return;
+    }
     if (server) this.#servers.shun(server);
     this.#lost();
     this.#failed += 1;

@@ -36,11 +36,20 @@ export function say(text) {
   document.getElementById("said").textContent = text;
 }
 
+/** When to try again, in words. @param {number} [ms] */
+export function later(ms = 0) {
+  const seconds = Math.ceil(ms / 1_000);
+  if (seconds > 90) return `Try again in ${Math.ceil(seconds / 60)} minutes.`;
+  return seconds > 1 ? `Try again in ${seconds} seconds.` : "Try again in a moment.";
+}
+
 /** A refusal in words. @param {import("./api.js").ApiError} error */
 export function worded(error) {
   switch (error.kind) {
     case "unavailable": return "No server answers.";
-    case "exhausted": return error.message || "The servers have too much to do.";
+    case "exhausted":
+      if (error.reason === "RATE_LIMITED") return `That was too much at a time. ${later(error.retryAfterMs)}`;
+      return error.message || "The servers have too much to do.";
     case "damaged":
     case "internal": return `The server failed: ${error.message}`;
     default: return error.message;

@@ -37,7 +37,7 @@ export class Poller {
       const origins = new Set([location.origin, ...others]);
       let found = null;
       for (const origin of origins) {
-        found = readServers(await getJson(`${origin}/api/v1/servers`), SERVERS_MAX);
+        found = readServers(await getJson(`${origin}/api/v1/servers`), SERVERS_MAX, origin);
         if (found) break;
       }
       if (found) {

@@ -1,6 +1,8 @@
 // What servers say is foreign: every field is checked for its type and cut to a length before anything keeps it.
 // Nothing behind this module meets a surprise, and nothing grows because a server talks too much.
 
+import { originOf } from "./origin.js";
+
 const TEXT_MAX = 400;
 const ROUTERS_MAX = 16;
 const STATES = new Set(["serving", "starting", "draining", "hung", "restarting", "failed", "stopped"]);
@@ -90,21 +92,17 @@ export function readOps(json, samplesMax) {
   };
 }
 
-/** An answer of /api/v1/servers: `{self, servers}`, without servers that have no address a page can ask. */
-export function readServers(json, serversMax) {
+/**
+ * An answer of /api/v1/servers that came from the origin `asked`: `{self, servers}`, without servers that have no
+ * address this page can ask. Who answered can be asked.
+ */
+export function readServers(json, serversMax, asked) {
   const from = object(json);
+  const self = string(from.self);
   const servers = list(from.servers).slice(0, serversMax)
     .map((one) => object(one))
-    .map((one) => ({ name: string(one.name), pair: string(one.pair), role: string(one.role), http: origin(one.http) }))
+    .map((one) => ({ name: string(one.name), pair: string(one.pair), role: string(one.role), http: originOf(one.http) }))
+    .map((one) => (one.name === self ? { ...one, http: one.http ?? asked } : one))
     .filter((one) => one.name !== "" && one.http !== null);
-  return servers.length > 0 ? { self: string(from.self), servers } : null;
-}
-
-function origin(value) {
-  try {
-    const url = new URL(value);
-    return url.protocol === "http:" || url.protocol === "https:" ? url.origin : null;
-  } catch {
-    return null;
-  }
+  return servers.length > 0 ? { self, servers } : null;
 }

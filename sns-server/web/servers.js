@@ -1,5 +1,7 @@
 /** Which servers there are, which of them failed a moment ago, and whom to ask next. */
 
+import { originOf } from "./origin.js";
+
 /** How long a server that failed is passed over. */
 const SHUN_MS = 1_000;
 /** More servers than this are not remembered. */
@@ -19,6 +21,10 @@ export class Servers {
   /** Until when (ms of the monotonic clock) an origin is passed over. @type {Map<string, number>} */
   #shunned = new Map();
   #home;
+  /** How names are had here: `accounts` with a password, `open` without; empty until a server said it. */
+  auth = "";
+  /** Called when a server said what is the case here. */
+  onLearned = () => {};
 
   /** @param {string} home the origin that the page came from: good for a start */
   constructor(home) {
@@ -33,7 +39,7 @@ export class Servers {
 
   /**
    * Takes over the answer of `GET /api/v1/servers`. An empty list changes nothing.
-   * @param {{self: string, servers: {name: string, http: string}[]}} answer
+   * @param {{self: string, auth?: string, servers: {name: string, http: string}[]}} answer
    * @param {string} asked the origin that gave it
    */
   learn(answer, asked) {
@@ -43,13 +49,11 @@ export class Servers {
       // one that worked is kept: to the browser the other one would be a foreign origin.
       const known = this.#list.find((server) => server.name === name);
       const spelled = name === answer.self ? asked : known?.origin === this.#home ? this.#home : http;
-      if (!spelled) continue;
-      try {
-        list.push({ name, origin: new URL(spelled).origin });
-      } catch {
-        // An address that does not parse cannot be asked.
-      }
+      const origin = originOf(spelled, this.#home);
+      if (origin) list.push({ name, origin });
     }
+    this.auth = answer.auth === "accounts" ? "accounts" : "open";
+    this.onLearned();
     if (list.length === 0) return;
     this.#list = list;
     this.#current = list.find((server) => server.origin === this.#current.origin) ?? list[0];

@@ -2,7 +2,10 @@
 
 const KEY = "sns.session";
 
-/** @typedef {{token: string, username: string}} Session */
+/**
+ * What is kept: never a password.
+ * @typedef {{token: string, username: string, secured?: boolean}} Session `secured`: it was had with a password
+ */
 
 /** @returns {Session | null} */
 export function loadSession() {
