@@ -280,6 +280,7 @@ impl Config {
             Command::Router(router) => {
                 let doors = Doors::check(&router.doors)?;
                 let listen = exposed("--listen", address("--listen", &router.listen)?, &doors)?;
+                believes_servers(listen, router.announce_key.is_some(), &doors)?;
                 Task::Router(RouterConfig {
                     listen,
                     policy: router.policy,
@@ -342,6 +343,19 @@ fn auth(typed: args::Auth, listen: &[SocketAddr], doors: &Doors) -> Result<AuthP
         signup: typed.signup,
         token_ttl_ms: u64::from(typed.token_hours) * 3_600_000,
     })
+}
+
+/// A false server would be given to clients, and collect what they say: a router that others can
+/// reach has to know its own.
+fn believes_servers(listen: SocketAddr, key: bool, doors: &Doors) -> Result<()> {
+    let mutual = doors.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
+    if listen.ip().is_loopback() || key || mutual || doors.insecure {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "--listen {listen} can be reached from other machines, and any of them could announce a false \
+         server: give --announce-key, a copy of DATA/announce.key, or --tls-ca"
+    )))
 }
 
 /// As typed; where all listen on loopback, names without passwords are the default, and where others
@@ -548,6 +562,47 @@ mod tests {
             found.map(|(_, value)| (*value).to_owned())
         };
         Config::check(Args::try_parse_from(typed).expect(line), variable)
+    }
+
+    #[test]
+    fn a_router_that_others_can_reach_has_to_know_its_servers() {
+        let tls = "router --listen 10.0.0.1:0 --tls-cert c --tls-key k";
+        let refused = check(tls, &[]).unwrap_err();
+        assert!(refused.message.contains("--announce-key"), "{refused}");
+        for known in ["--announce-key f", "--tls-ca a", "--insecure"] {
+            check(&format!("{tls} {known}"), &[]).unwrap();
+        }
+        check("router --listen 127.0.0.1:0", &[]).unwrap();
+    }
+
+    #[test]
+    fn where_others_can_reach_it_names_have_passwords() {
+        let auth = |line: &str| {
+            Ok::<_, Failure>(match check(line, &[])?.task {
+                Task::Up(up) => up.auth.auth,
+                Task::Router(router) => router.auth,
+                _ => panic!("another task"),
+            })
+        };
+        for (line, expected) in [
+            ("up --listen 127.0.0.1:0", AuthMode::Open),
+            (
+                "up --listen 127.0.0.1:0 --auth accounts",
+                AuthMode::Accounts,
+            ),
+            ("up --listen 10.0.0.1:0 --insecure", AuthMode::Accounts),
+            ("up --http 10.0.0.1:0 --insecure", AuthMode::Accounts),
+            (
+                "up --listen 10.0.0.1:0 --insecure --auth open",
+                AuthMode::Open,
+            ),
+            ("router --listen 0.0.0.0:1 --insecure", AuthMode::Accounts),
+        ] {
+            assert_eq!(auth(line).unwrap(), expected, "{line}");
+        }
+        let tls = "--tls-cert c --tls-key k --tls-ca a";
+        let refused = auth(&format!("up --listen 10.0.0.1:0 --auth open {tls}")).unwrap_err();
+        assert!(refused.message.contains("--auth accounts"), "{refused}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::args::AuthMode;
 use crate::config::{PageFlags, ROUTER_DEFAULT, UpConfig, UpHttp};
 use crate::down;
 use crate::failure::{Failure, Result};
@@ -139,6 +140,7 @@ struct Up {
     written: Option<RunFile>,
     tls: Option<TlsFiles>,
     dial: Dial,
+    auth: AuthMode,
 }
 
 impl Up {
@@ -175,6 +177,7 @@ impl Up {
             router,
             tls: config.doors.tls.clone(),
             dial,
+            auth: config.auth.auth,
             url,
             uri,
             data,
@@ -257,6 +260,14 @@ impl Up {
         }
     }
 
+    /// What makes a name one's own, where that takes something.
+    fn way_in(&self) -> &'static str {
+        match self.auth {
+            AuthMode::Open => "",
+            AuthMode::Accounts => " auth login --new",
+        }
+    }
+
     /// The one line for programs, and the lines for people.
     fn greet(&self, plan: &Plan) -> Result<()> {
         output::line(&format!("router {}", self.url))?;
@@ -277,9 +288,16 @@ impl Up {
         };
         let mut lines = vec![
             format!("{pairs} of servers serve {data}; Ctrl-C stops them"),
-            format!("next, in another terminal: sns -u alice{flag}"),
+            format!(
+                "next, in another terminal: sns -u alice{flag}{}",
+                self.way_in()
+            ),
             format!("to see who serves:         sns-server status{flag}"),
         ];
+        if self.auth == AuthMode::Open {
+            // Never silently: others on this machine could take any name.
+            lines.push("names have no passwords:   --auth accounts asks for them".to_owned());
+        }
         // As its own file has it: a port may have been taken meanwhile.
         let first = plan.nodes().next().map(|node| &node.name);
         let file = first.and_then(|name| NodeFile::read(&self.data.join("nodes").join(name)));
