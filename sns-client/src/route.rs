@@ -59,14 +59,14 @@ impl Peer {
 
     /// The connection, opened on first use.
     pub(crate) async fn channel(&self) -> Result<Channel, Ended> {
-        let dialled = self.dial().await;
+        let dialled = Box::pin(self.dial()).await;
         dialled.map_err(|(message, _)| Ended::NotSent(message))
     }
 
     /// The same of a router. One that is not believed is the caller's to see to: of servers there are
     /// others.
     async fn router(&self) -> Result<Channel, Ended> {
-        self.dial().await.map_err(|(message, is_final)| {
+        Box::pin(self.dial()).await.map_err(|(message, is_final)| {
             if is_final {
                 Ended::Refused(never(message))
             } else {

@@ -201,7 +201,10 @@ pub(crate) fn is_final(error: &(dyn std::error::Error + 'static)) -> bool {
     while let Some(error) = next {
         let io = error.downcast_ref::<io::Error>();
         let inner = io.and_then(io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<Distrusted>()) {
+        if inner
+            .and_then(|inner| inner.downcast_ref::<Distrusted>())
+            .is_some()
+        {
             return true;
         }
         next = error.source();

@@ -2,7 +2,7 @@
 //! the partner.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,11 +61,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let users = serve::bind("--listen", config.listen).await?;
     let partner = serve::bind("--peer-listen", config.peer_listen).await?;
     let page = match config.page.http {
-        Some(address) => {
-            let before = NodeFile::read(&data.node_dir(&node));
-            let before = before.and_then(|file| file.http_address.parse().ok());
-            Some(http::bind(address, before).await?)
-        }
+        Some(address) => Some(bind_page(address, &data.node_dir(&node)).await?),
         None => None,
     };
     let address = serve::address_of(&users)?;
@@ -179,6 +175,13 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let stopped = stop(publish, parts, &ending).await;
     tracing::info!(%node, "stopped");
     ended.and(stopped)
+}
+
+/// Where the page was before, if its port is to be drawn.
+async fn bind_page(address: SocketAddr, node_dir: &Path) -> Result<TcpListener> {
+    let before = NodeFile::read(node_dir);
+    let before = before.and_then(|file| file.http_address.parse().ok());
+    http::bind(address, before).await
 }
 
 /// What the driver of the pair is given.

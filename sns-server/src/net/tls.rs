@@ -282,8 +282,8 @@ fn check_issuer(
 ) -> Result<()> {
     let at = u64::try_from(now.max(seen.not_before)).unwrap_or_default();
     let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
-    let verified = verifier.verify_client_cert(&chain[0], &chain[1..], at);
-    verified.map(drop).map_err(|e| {
+    let judged = verifier.verify_client_cert(&chain[0], &chain[1..], at);
+    judged.map(drop).map_err(|e| {
         let ca = files.ca.as_deref().unwrap_or(&files.cert).display();
         wrong(
             "--tls-cert",
