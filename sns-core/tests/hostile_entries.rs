@@ -141,8 +141,8 @@ fn an_entry_longer_than_any_is_not_taken_and_nothing_is_written() {
     let (_dir, data, _) = made();
     let log = DirLog::open(&data.join("log"), DirLogOptions::default()).unwrap();
     let tail = log.tail().unwrap();
-    let long = entry(vec![post("alice", &"x".repeat(10 << 20))]).encode_to_vec();
-    log.append(&long).unwrap_err();
+    let huge = entry(vec![post("alice", &"x".repeat(10 << 20))]).encode_to_vec();
+    log.append(&huge).unwrap_err();
     assert_eq!(log.tail().unwrap(), tail);
     drop(log);
     assert_eq!(texts(&Sns::open(&data).unwrap(), "alice"), ["hello"]);

@@ -203,8 +203,8 @@ fn notes_and_locks_with_nonsense_in_them_do_no_harm() {
     let log = sns_core::log::dir::DirLog::verify(&data.join("log")).unwrap();
     let id = log.log_id.unwrap();
     let far = u64::MAX;
-    let note = format!("{{\"log_id\":\"{id}\",\"index\":{far},\"crc\":0}}");
-    fs::write(node.join("applied"), note).unwrap();
+    let declared = format!("{{\"log_id\":\"{id}\",\"index\":{far},\"crc\":0}}");
+    fs::write(node.join("applied"), declared).unwrap();
     refused(&data, ErrorKind::Damaged, &[]);
     fs::remove_file(node.join("applied")).unwrap();
     assert_eq!(texts(&data), ["hello"]);

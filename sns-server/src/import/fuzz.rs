@@ -9,6 +9,9 @@ use super::source::{Kind, Line, Source};
 
 /// The first byte says what the file holds and whether it is compressed by us; a gzip of its own
 /// making is known by its magic bytes. Reads it to its end, or to a bad line.
+///
+/// # Panics
+/// When a promise about hostile files is broken.
 pub fn import(data: &[u8]) {
     let Some((&mode, bytes)) = data.split_first() else {
         return;

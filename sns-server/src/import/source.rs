@@ -87,6 +87,16 @@ impl From<Unreadable> for Failure {
     }
 }
 
+/// What the parser says, which may quote the whole line.
+fn brief(error: &serde_json::Error) -> String {
+    const CHARS: usize = 200;
+    let words = error.to_string();
+    match words.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words,
+    }
+}
+
 /// What a line asks for; the error says what is wrong with it.
 fn parse(kind: Kind, line: &str) -> Result<Line, String> {
     let name = |text: &str| Username::parse(text).map_err(|e| e.message().to_owned());
@@ -94,7 +104,7 @@ fn parse(kind: Kind, line: &str) -> Result<Line, String> {
         (_, Content::Empty) => Ok(Line::Skipped(Skipped::Empty)),
         (Kind::Posts, _) => {
             let post: JsonPost = serde_json::from_str(line)
-                .map_err(|e| format!("no JSON object with `author` and `text` ({e})"))?;
+                .map_err(|e| format!("no JSON object with `author` and `text` ({})", brief(&e)))?;
             let text = Text::parse(&post.text).map_err(|e| e.message().to_owned())?;
             Ok(Line::Post(name(&post.author)?, text))
         }
@@ -170,6 +180,14 @@ mod tests {
             r#"{"author": "a", "text": "x"} y"#,
         ] {
             assert!(parse(Kind::Posts, bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_does_not_quote_a_long_line() {
+        for quote in [format!("\"{}\"", "é".repeat(50_000)), "7".repeat(100_000)] {
+            let why = parse(Kind::Posts, &quote).unwrap_err();
+            assert!(why.len() < 1_000, "{} bytes", why.len());
         }
     }
 

@@ -48,16 +48,13 @@ fn coloured(line: &str) -> String {
     calm.push_str(&escape(pieces.next().unwrap_or_default()));
     for piece in pieces {
         let digits = piece.find(|c: char| !c.is_ascii_digit() && c != ';');
-        match digits.filter(|at| piece[*at..].starts_with('m')) {
-            Some(end) => {
-                calm.push_str("\u{1b}[");
-                calm.push_str(&piece[..=end]);
-                calm.push_str(&escape(&piece[end + 1..]));
-            }
-            None => {
-                calm.push_str("\\u{1b}[");
-                calm.push_str(&escape(piece));
-            }
+        if let Some(end) = digits.filter(|at| piece[*at..].starts_with('m')) {
+            calm.push_str("\u{1b}[");
+            calm.push_str(&piece[..=end]);
+            calm.push_str(&escape(&piece[end + 1..]));
+        } else {
+            calm.push_str("\\u{1b}[");
+            calm.push_str(&escape(piece));
         }
     }
     calm
