@@ -38,7 +38,7 @@ function lockChanged() {
   if (lock.closed) document.title = "Locked · SNS operations";
   else {
     poller.resume();
-    byId("main").focus();
+    byId("main").focus({ preventScroll: true });
     draw();
     plots.draw(pageNow());
   }
