@@ -1,6 +1,6 @@
 // Asks every server itself, one question at a time each: a slow server delays nobody and nothing piles up.
 
-import { readOps, readServers } from "./ops-read.js";
+import { readOps, readReason, readServers } from "./ops-read.js";
 import { SAMPLES_MAX, SERVERS_MAX, pageNow } from "./ops-store.js";
 
 const EVERY_MS = 1000;
@@ -16,6 +16,8 @@ const SILENT_FAILURES_MAX = 20;
 export class Poller {
   #store;
   #news;
+  /** @type {import("./ops-lock.js").Lock} */
+  #lock;
   #loops = new Map();
   #paused = false;
   #hiddenTimer = 0;
@@ -25,19 +27,48 @@ export class Poller {
     this.#news = news;
   }
 
-  async start() {
+  async start(lock) {
+    this.#lock = lock;
     document.addEventListener("visibilitychange", () => this.#visibility());
     await this.#list();
+  }
+
+  /** Whether a token opens the servers: "" if it does, the reason if it does not, null if nobody answers. */
+  async check(token) {
+    let refused = null;
+    for (const origin of this.#origins()) {
+      const { json, reason } = await getJson(`${origin}/api/v1/ops?samples_after=${Date.now()}`, token);
+      if (json) return "";
+      refused ??= reason;
+    }
+    return refused;
+  }
+
+  /** Asks all of them at once: there is a token now. */
+  resume() {
+    for (const loop of this.#loops.values()) this.#ask(loop);
+  }
+
+  /** Lets go of all that was heard; who there is stays known. */
+  forget() {
+    for (const loop of this.#loops.values()) clearTimeout(loop.timer);
+    this.#loops.clear();
+    for (const server of this.#store.clear()) this.#begin(server);
+  }
+
+  #origins() {
+    const others = [...this.#store.servers.values()].map((server) => server.http);
+    return new Set([location.origin, ...others]);
   }
 
   /** The list of servers: from the page's own origin, else from any server known that answers. */
   async #list() {
     if (!this.#paused) {
-      const others = [...this.#store.servers.values()].map((server) => server.http);
-      const origins = new Set([location.origin, ...others]);
       let found = null;
-      for (const origin of origins) {
-        found = readServers(await getJson(`${origin}/api/v1/servers`), SERVERS_MAX, origin);
+      for (const origin of this.#origins()) {
+        // Everybody may see the list: the token stays here.
+        const { json } = await getJson(`${origin}/api/v1/servers`, null);
+        found = readServers(json, SERVERS_MAX, origin);
         if (found) break;
       }
       if (found) {
@@ -58,23 +89,31 @@ export class Poller {
       }
     }
     for (const server of this.#store.servers.values()) {
-      if (this.#loops.has(server.name)) continue;
-      const loop = { server, timer: 0, startedAt: 0, asking: false };
-      this.#loops.set(server.name, loop);
-      this.#ask(loop);
+      if (!this.#loops.has(server.name)) this.#begin(server);
     }
+  }
+
+  #begin(server) {
+    const loop = { server, timer: 0, startedAt: 0, asking: false };
+    this.#loops.set(server.name, loop);
+    this.#ask(loop);
   }
 
   async #ask(loop) {
     clearTimeout(loop.timer);
-    if (loop.asking || this.#paused) return;
+    if (loop.asking || this.#paused || this.#lock.closed) return;
     loop.asking = true;
     loop.startedAt = pageNow();
     const { server } = loop;
     const last = server.samples.at(-1);
     const query = last ? `?samples_after=${last.t}` : "";
-    const json = await getJson(`${server.http}/api/v1/ops${query}`);
+    const { token } = this.#lock;
+    const { json, reason } = await getJson(`${server.http}/api/v1/ops${query}`, token);
     loop.asking = false;
+    // All was forgotten meanwhile, or is locked: what comes late is not shown.
+    if (this.#loops.get(server.name) !== loop || this.#lock.closed) return;
+    if (json) this.#lock.took(pageNow());
+    else if (this.#lock.refused(reason, token, pageNow())) return;
     const answer = json && readOps(json, SAMPLES_MAX);
     // A port may have gone to another server meanwhile: that is not an answer of this one.
     if (answer && answer.server.name === server.name) {
@@ -119,14 +158,20 @@ export class Poller {
   }
 }
 
-/** Null for whatever is not an answer: refused, late, an error, no JSON. */
-async function getJson(url) {
+/**
+ * `json` is null for whatever is not an answer: refused, late, an error, no JSON. `reason` is why a server refused to
+ * answer, if it said so.
+ */
+async function getJson(url, token) {
   try {
     const response = await fetch(url, {
       credentials: "omit", cache: "no-store", redirect: "error", signal: AbortSignal.timeout(TIMEOUT_MS),
+      headers: token === null ? {} : { authorization: `Bearer ${token}` },
     });
-    return response.ok ? await response.json() : null;
+    const json = await response.json();
+    if (response.ok) return { json, reason: null };
+    return { json: null, reason: readReason(json) };
   } catch {
-    return null;
+    return { json: null, reason: null };
   }
 }

@@ -92,6 +92,11 @@ export function readOps(json, samplesMax) {
   };
 }
 
+/** Why a call was refused, or null if the answer does not say. */
+export function readReason(json) {
+  return string(object(object(json).error).reason) || null;
+}
+
 /**
  * An answer of /api/v1/servers that came from the origin `asked`: `{self, servers}`, without servers that have no
  * address this page can ask. Who answered can be asked.

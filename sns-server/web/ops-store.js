@@ -61,6 +61,15 @@ export class Store {
     }
   }
 
+  /** Forgets all that servers said but the list of them; gives the servers, as if never heard. */
+  clear() {
+    this.deaths.clear();
+    for (const [name, { pair, role, http, place }] of this.servers) {
+      this.servers.set(name, { ...fresh({ name, pair, role, http }), place });
+    }
+    return this.servers.values();
+  }
+
   absorb(server, answer, sentAt, heardAt) {
     setOffset(server, answer.now_ms, sentAt, heardAt);
     if (server.answer && server.answer.server.pid !== answer.server.pid) server.digests.clear();

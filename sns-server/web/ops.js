@@ -2,13 +2,14 @@
 
 import { Cards, Disks } from "./ops-cards.js";
 import { attr, el, show, text } from "./ops-dom.js";
+import { Lock } from "./ops-lock.js";
 import { Plots } from "./ops-plots.js";
 import { Poller } from "./ops-poll.js";
 import { Store, pageNow } from "./ops-store.js";
 import { Strip } from "./ops-strip.js";
 import { statusOf, verdict } from "./ops-verdict.js";
 
-const MARKS = { good: "✓", warn: "!", bad: "✕" };
+const MARKS = { none: "…", good: "✓", warn: "!", bad: "✕" };
 const OTHERS_SHOWN = 4;
 const byId = (id) => document.getElementById(id);
 
@@ -25,7 +26,39 @@ const strip = new Strip(store, {
   },
 }, pageNow);
 
+const poller = new Poller(store, news);
+const lock = new Lock({
+  root: byId("locked"), form: byId("unlock"), field: byId("token"), submit: byId("unlock-submit"), error: byId("unlock-error"),
+}, (token) => poller.check(token), lockChanged);
+
+function lockChanged() {
+  document.documentElement.dataset.locked = String(lock.closed);
+  show(byId("forget"), lock.token !== null);
+  text(byId("self"), store.self || location.host);
+  if (lock.closed) document.title = "Locked · SNS operations";
+  else {
+    poller.resume();
+    byId("main").focus({ preventScroll: true });
+    draw();
+    plots.draw(pageNow());
+  }
+}
+
+function forget() {
+  lock.forget();
+  poller.forget();
+  // Hidden is not forgotten.
+  delete document.documentElement.dataset.ready;
+  cards.draw([], pageNow());
+  disks.draw([]);
+  strip.draw();
+  plots.draw(pageNow());
+  drawVerdict({ level: "none", text: "Asking the servers", key: "", others: [] });
+  document.title = "Locked · SNS operations";
+}
+
 function draw() {
+  if (lock.closed) return;
   const now = pageNow();
   const servers = [...store.servers.values()];
   const tried = servers.filter((server) => server.tried);
@@ -97,7 +130,7 @@ const keys = byId("keys");
 byId("keys-open").addEventListener("click", () => keys.showModal());
 byId("keys-close").addEventListener("click", () => keys.close());
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || keys.open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || keys.open || event.target.closest?.("input")) return;
   const windows = { 1: 2, 2: 5, 3: 10 };
   if (event.key === "?") keys.showModal();
   else if (event.key in windows) chooseWindow(windows[event.key]);
@@ -110,4 +143,6 @@ setInterval(() => {
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) plots.draw(pageNow());
 });
-new Poller(store, news).start();
+byId("forget").addEventListener("click", forget);
+show(byId("forget"), lock.token !== null);
+poller.start(lock);
