@@ -17,6 +17,7 @@ use sns_proto::v1::{CreatePostRequest, GetHomeTimelineRequest, LoginRequest};
 use sns_server::metrics::Metrics;
 use sns_server::net::{Door, Listener};
 use sns_server::serve;
+use sns_server::service::accounts::{Accounts, Policy};
 use sns_server::service::call::Shared;
 use sns_server::service::sns::SnsApi;
 use sns_server::token::TokenKey;
@@ -34,7 +35,12 @@ async fn serve(sns: Sns, stop: CancellationToken) -> Channel {
     let (_publish, opened) = tokio::sync::watch::channel(Some(sns));
     let mut routes = Routes::builder();
     let metrics = Arc::new(Metrics::new("a-master", "a", Duration::from_secs(1)));
-    let shared = Shared::new(opened, key, stop.clone(), metrics);
+    let shared = Shared::new(
+        opened,
+        Accounts::new(Policy::open(), key),
+        stop.clone(),
+        metrics,
+    );
     routes.add_service(SnsApi::new(shared).into_service());
     let health = serve::common(&mut routes, "sns.v1.SnsService").await;
     health.expect("a health service").set(true).await;
