@@ -24,15 +24,22 @@ pub(crate) enum Auth {
     Password { stdin: bool },
 }
 
+/// By what a login is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Password,
+    /// A new password makes the name.
+    New,
+    /// The same, with an invitation.
+    Invitation,
+    /// A token that the operator gave.
+    Token,
+}
+
 /// How to log in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Login {
-    /// Makes the name.
-    pub(crate) new: bool,
-    /// With an invitation.
-    pub(crate) invited: bool,
-    /// A token that the operator gave, in the place of a password.
-    pub(crate) token: bool,
+    pub(crate) by: By,
     /// Secrets come from stdin, a line each.
     pub(crate) stdin: bool,
     /// None: read and post.
@@ -99,12 +106,12 @@ async fn log_in(
     options: Options,
     file: &Credentials,
 ) -> Result<(), Failure> {
-    if place.user.is_empty() && !how.token {
+    if place.user.is_empty() && how.by != By::Token {
         let why = "who are you? Say it with -u NAME or SNS_USER";
         return Err(Failure::Usage(why.to_owned()));
     }
     let mut secrets = Secrets::new(how.stdin)?;
-    let session = if how.token {
+    let session = if how.by == By::Token {
         let token = secrets.ask("Token: ").await?;
         let client = options.token(token.clone()).connect().await?;
         let known = client.who_am_i().await?;
@@ -116,10 +123,11 @@ async fn log_in(
             return Err(Failure::Usage(why));
         }
         kept(place, token, known)
-    } else if how.new {
-        let invitation = match how.invited {
-            true => Some(secrets.ask("Invitation: ").await?),
-            false => None,
+    } else if how.by != By::Password {
+        let invitation = if how.by == By::Invitation {
+            Some(secrets.ask("Invitation: ").await?)
+        } else {
+            None
         };
         let password = secrets.new_password().await?;
         let session = accounts::sign_up(options, &password, invitation.as_deref()).await?;
@@ -281,15 +289,15 @@ impl Secrets {
     async fn ask(&mut self, prompt: &'static str) -> Result<String, Failure> {
         let stdin = self.stdin;
         // The terminal is given back when the question is not answered.
-        let _kept = match stdin {
-            true => None,
-            false => Some(Terminal::keep()?),
-        };
+        let _kept = if stdin { None } else { Some(Terminal::keep()?) };
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let asking = tokio::task::spawn_blocking(move || match stdin {
-            true => line_of_stdin(),
-            false => rpassword::prompt_password(prompt),
+        let asking = tokio::task::spawn_blocking(move || {
+            if stdin {
+                line_of_stdin()
+            } else {
+                rpassword::prompt_password(prompt)
+            }
         });
         let answer = tokio::select! {
             answer = asking => answer.map_err(|e| Failure::Io(e.to_string()))?,

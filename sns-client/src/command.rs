@@ -6,7 +6,7 @@ use std::time::Duration;
 use sns_client::{DEFAULT_ROUTER, Scope, Seq};
 
 use crate::args::{Args, Raw, RawAuth, RawPage, RawTop};
-use crate::auth::{Auth, Login};
+use crate::auth::{Auth, By, Login};
 use crate::bench::flags::{self, Bench};
 use crate::output::Failure;
 
@@ -162,9 +162,12 @@ fn auth(raw: RawAuth) -> Result<Auth, Failure> {
                 fits.ok_or_else(|| Failure::Usage(wrong()))
             })?;
             Auth::Login(Login {
-                new,
-                invited,
-                token,
+                by: match (token, new, invited) {
+                    (true, ..) => By::Token,
+                    (_, _, true) => By::Invitation,
+                    (_, true, _) => By::New,
+                    _ => By::Password,
+                },
                 stdin: password_stdin,
                 scopes: scopes.collect::<Result<_, _>>()?,
                 ttl_seconds: hours * 3_600,

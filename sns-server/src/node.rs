@@ -69,21 +69,9 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     // Cancelled by `shutdown`, and when a part of the node fails.
     let ending = shutdown.child_token();
     let (publish, opened) = watch::channel(None);
-    let secret = data.secret()?;
-    let key = TokenKey::new(secret, data.data_id());
-    let keys = Keys {
-        pair: InternalKey::derive(secret, Purpose::Pair),
-        announce: InternalKey::derive(secret, Purpose::Announce),
-    };
-    // For routers that are told apart from servers: whoever runs them copies it.
-    keys.announce.keep(&announce::key_file(data.path()))?;
-    let probe = Probe::new(
-        &config,
-        address,
-        data.data_id(),
-        opened.clone(),
-        ending.clone(),
-    );
+    let (key, keys) = keys(&data)?;
+    let id = data.data_id();
+    let probe = Probe::new(&config, address, id, opened.clone(), ending.clone());
     let probe = Arc::new(probe);
 
     // Calls and heartbeats are answered from now on: opening may load a snapshot, and nobody shall
@@ -95,10 +83,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     }
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
-    let rates = Rates::of(
-        config.limits.rates,
-        config.page.auth.auth == AuthMode::Accounts,
-    );
+    let accounts = config.page.auth.auth == AuthMode::Accounts;
+    let rates = Rates::of(config.limits.rates, accounts);
     let accounts = Accounts::new(config.page.auth, key);
     let shared = Shared::new(opened, accounts, ending.clone(), metrics.clone());
     let shared = shared.limited(rates.clone());
@@ -150,14 +136,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
 
     tracing::info!(%node, %address, pid = std::process::id(), "listening");
     let opening = tokio::task::spawn_blocking({
-        let (data, node) = (config.data.clone(), node.clone());
-        let observer = metrics.observer();
-        move || {
-            let builder = data.builder_for_node(&node)?.node(&node);
-            let builder = builder.observer(observer);
-            let opened = builder.wait_until_caught_up(false).open();
-            Ok::<_, Failure>(opened?)
-        }
+        let (data, node, metrics) = (config.data.clone(), node.clone(), metrics.clone());
+        move || open_replica(&data, &node, &metrics)
     });
     let ended = tokio::select! {
         opened = opening => match opened.map_err(panicked)? {
@@ -175,6 +155,24 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let stopped = stop(publish, parts, &ending).await;
     tracing::info!(%node, "stopped");
     ended.and(stopped)
+}
+
+/// The keys of the data: of tokens, and of what processes show each other.
+fn keys(data: &DataDir) -> Result<(TokenKey, Keys)> {
+    let secret = data.secret()?;
+    let keys = Keys {
+        pair: InternalKey::derive(secret, Purpose::Pair),
+        announce: InternalKey::derive(secret, Purpose::Announce),
+    };
+    // For routers that run elsewhere: whoever runs them copies it.
+    keys.announce.keep(&announce::key_file(data.path()))?;
+    Ok((TokenKey::new(secret, data.data_id()), keys))
+}
+
+fn open_replica(data: &DataConfig, node: &str, metrics: &Arc<Metrics>) -> Result<Sns> {
+    let builder = data.builder_for_node(node)?.node(node);
+    let builder = builder.observer(metrics.observer());
+    Ok(builder.wait_until_caught_up(false).open()?)
 }
 
 /// Where the page was before, if its port is to be drawn.

@@ -208,12 +208,12 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
     let uri: Option<Uri> = run.as_ref().and_then(|run| run.router_url.parse().ok());
     // Of a directory that never ran there is none.
     let key = |purpose| InternalKey::of_data(&data, purpose).ok();
-    let (whole, asker) = (key(Purpose::Announce), key(Purpose::Pair));
-    let asker = asker.map(|key| Asker::new("status", key));
+    let (announce, pair) = (key(Purpose::Announce), key(Purpose::Pair));
+    let me = pair.map(|key| Asker::new("status", key));
     let listed = match &uri {
         Some(uri) => {
             let dial = as_file(run.as_ref().and_then(|run| run.tls.as_ref()));
-            Some(list(uri, &dial, whole.as_ref()).await)
+            Some(list(uri, &dial, announce.as_ref()).await)
         }
         None => None,
     };
@@ -225,7 +225,7 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
     let nodes = run_file::nodes(&data);
     let asked = nodes
         .iter()
-        .map(|node| ask(&data, node, asker.as_ref(), &told));
+        .map(|node| ask(&data, node, me.as_ref(), &told));
     let mut rows: Vec<Row> = join_all(asked).await;
     if let (Some(uri), Some(run), Some(listed)) = (uri, run, listed) {
         let mut row = Row::router(&uri, &listed.map(drop));

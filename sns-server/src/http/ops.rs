@@ -17,6 +17,7 @@ use crate::pair::deaths::Death;
 use crate::status_cmd;
 
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "as JSON has them")]
 pub(super) struct Servers {
     #[serde(rename = "self")]
     me: String,

@@ -150,12 +150,11 @@ impl Shared {
     ) -> Result<Sns, Status> {
         let sns = self.reach(at_least, linearizable, deadline).await?;
         let known = sns.account_now(&caller.user).map_err(status::of)?;
-        let account = match known {
-            Some(account) => account,
-            None => {
-                let (sns, user) = (sns.clone(), caller.user);
-                self.read(move || sns.account(&user)).await?
-            }
+        let account = if let Some(account) = known {
+            account
+        } else {
+            let (sns, user) = (sns.clone(), caller.user);
+            self.read(move || sns.account(&user)).await?
         };
         caller.check_against(&account).map_err(status::of)?;
         Ok(sns)

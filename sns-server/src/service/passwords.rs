@@ -72,13 +72,13 @@ impl Passwords {
         password: String,
         known: Option<PasswordHash>,
     ) -> Result<bool, Status> {
-        self.turn(move || match known {
-            Some(known) => fits(&password, &known),
-            None => {
-                // Of no use but its time.
-                let _ = hasher().hash_password(password.as_bytes());
-                false
+        self.turn(move || {
+            if let Some(known) = known {
+                return fits(&password, &known);
             }
+            // Of no use but its time.
+            let _ = hasher().hash_password(password.as_bytes());
+            false
         })
         .await
     }

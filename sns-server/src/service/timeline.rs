@@ -331,14 +331,14 @@ fn answer(
         request_id,
         seen,
     } = post;
-    let refused = match accounts::may(caller, Scopes::POST) {
-        Err(refused) => Some(status::refused_by(request_id.clone(), &refused)),
-        Ok(()) => {
-            let limited = shared.rates().post(&caller.user).err();
-            limited.map(|limited| limited.refused(request_id.clone()))
-        }
-    };
-    if let Some(refused) = refused {
+    let may = accounts::may(caller, Scopes::POST);
+    let refused = may
+        .map_err(|refused| status::refused_by(request_id.clone(), &refused))
+        .and_then(|()| {
+            let limited = shared.rates().post(&caller.user);
+            limited.map_err(|limited| limited.refused(request_id.clone()))
+        });
+    if let Err(refused) = refused {
         return Box::pin(std::future::ready(TimelineResponse {
             seq: 0,
             response: Some(Told::Refused(refused)),
