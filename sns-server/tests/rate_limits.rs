@@ -42,7 +42,7 @@ async fn too_many_posts_are_refused_with_a_true_wait_and_not_remembered() {
         assert!(number < 1_000, "never limited");
         let post = CreatePostRequest {
             text: "x".into(),
-            request_id: format!("{number:032x}"),
+            request_id: format!("00000000-0000-4000-8000-{number:012x}"),
             seen: alice.seq,
         };
         if let Err(limited) = api.create_post(alice.ask(post.clone())).await {

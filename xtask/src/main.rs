@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+mod attack;
 mod browser;
 mod chaos;
 mod figures;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     match task.as_deref() {
         Some("verify") => run(VERIFY).map_or_else(|code| code, |()| deny()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
+        Some("attack") => attack::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
@@ -102,6 +104,7 @@ fn main() -> ExitCode {
             say("                            Redis, PostgreSQL and SNS under the same load");
             say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
             figures::usage();
+            attack::usage();
             browser::usage();
             ExitCode::from(2)
         }
