@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+mod attack;
 mod browser;
 mod chaos;
 mod figures;
@@ -90,6 +91,7 @@ fn main() -> ExitCode {
         Some("supply-chain") => supply::run(),
         Some("fuzz") => fuzz::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
+        Some("attack") => attack::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
@@ -110,6 +112,7 @@ fn main() -> ExitCode {
             say("                            Redis, PostgreSQL and SNS under the same load");
             say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
             figures::usage();
+            attack::usage();
             browser::usage();
             ExitCode::from(2)
         }

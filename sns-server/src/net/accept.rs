@@ -28,7 +28,7 @@ const GREETING: Duration = Duration::from_secs(5);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// How long what is open on a connection that is too old may go on.
+/// How long what is open on a connection that is too old may go on; no longer than its age.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// A connection, with TLS or without.
@@ -177,7 +177,7 @@ async fn keep<C: GracefulConnection>(
                 Look::Age => {
                     connection.as_mut().graceful_shutdown();
                     look = Look::Grace;
-                    timer.as_mut().reset(Instant::now() + GRACE);
+                    timer.as_mut().reset(Instant::now() + GRACE.min(door.0.limits.age));
                 }
                 // What is still open goes on over another connection: streams resume by seq.
                 Look::Grace => return,

@@ -48,8 +48,9 @@ const FRAME_BYTES: u32 = 16 * 1024;
 /// Bytes of requests that may be under way on one stream: a whole message.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// Bytes of requests that may be under way on one connection.
-const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Bytes of requests that may be under way on one connection. The transport also takes from it how many
+/// small pieces may lie unread: 2,048 posts of streams whose readers are slow.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Bytes of an answer that the transport takes before they are sent.
 const SEND_BYTES: usize = 64 * 1024;

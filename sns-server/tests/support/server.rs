@@ -65,7 +65,9 @@ impl Server {
 
     /// As [`Server::start_with`], with more flags.
     pub async fn start_with_flags(data: &Path, trace: &str, log: Stdio, flags: &[&str]) -> Self {
-        let child = Command::new(PROGRAM)
+        // Another build of it, to compare with.
+        let program = std::env::var_os("SNS_ATTACK_SERVER").unwrap_or(PROGRAM.into());
+        let child = Command::new(program)
             .args(master_args(data))
             .args(flags)
             .env("SNS_TRACE", trace)
@@ -118,6 +120,10 @@ impl Server {
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end of the process.
