@@ -125,8 +125,8 @@ async fn a_name_belongs_to_who_made_it_on_every_server() {
     door.post(&first.token).await.unwrap();
     // A call that is repeated, and somebody else's.
     door.sign_up("alice", PASSWORD, "").await.unwrap();
-    let taken = door.sign_up("alice", "another word", "").await;
-    denied(taken, Code::AlreadyExists, "USERNAME_TAKEN");
+    let other = door.sign_up("alice", "another word", "").await;
+    denied(other, Code::AlreadyExists, "USERNAME_TAKEN");
     let token = door.login("ALICE", PASSWORD).await.unwrap();
     door.post(&token).await.unwrap();
     // After a restart it is as before: the name stands in the log.

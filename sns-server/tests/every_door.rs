@@ -70,13 +70,13 @@ impl Keys {
     }
 
     fn good(&self, scopes: Scopes) -> String {
-        let scoped = Caller {
+        let caller = Caller {
             scopes,
             // A door before may have made all tokens void.
             issued_ms: now_ms() + 1_000,
             ..self.good
         };
-        self.key.sign(&scoped)
+        self.key.sign(&caller)
     }
 
     /// What opens no door that needs `needed`, by name.
@@ -447,6 +447,6 @@ async fn knock_router(router: &RouterServiceClient<Channel>) -> Result<Node, Cod
         .into_inner()
         .master
         .unwrap();
-    assert_eq!(listed, [master.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&master));
     Ok(master)
 }

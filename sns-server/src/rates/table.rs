@@ -27,10 +27,13 @@ pub(super) struct Rate {
 impl Rate {
     /// `count` in `time`, `burst` at once; both at least 1.
     pub(super) const fn new(count: u32, time: Duration, burst: u32) -> Self {
-        let each = Duration::from_nanos(time.as_nanos() as u64 / count as u64);
+        // Those of `Duration` that divide and multiply are for numbers of 32 bits, as these are.
+        let Some(each) = time.checked_div(count) else {
+            panic!("a count of 0");
+        };
         Self {
             each,
-            ahead: Duration::from_nanos(each.as_nanos() as u64 * (burst as u64 - 1)),
+            ahead: each.saturating_mul(burst - 1),
         }
     }
 }
@@ -108,7 +111,7 @@ mod tests {
         for _ in 0..100 {
             let wait = table.take(1, now).unwrap_err();
             assert_eq!(wait, Duration::from_millis(100));
-            let early = now + wait - Duration::from_millis(1);
+            let early = now + wait.saturating_sub(Duration::from_millis(1));
             assert_eq!(table.take(1, early), Err(Duration::from_millis(1)));
             now += wait;
             table.take(1, now).unwrap();
