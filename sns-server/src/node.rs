@@ -43,6 +43,10 @@ const HEALTH_TICK: Duration = Duration::from_millis(100);
 /// How long a stop may take in all.
 const STOP: Duration = Duration::from_secs(5);
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts of a node, one after the other"
+)]
 /// Runs a node until `shutdown`; returns when it has drained, after 5 s at most.
 ///
 /// # Errors
@@ -90,11 +94,9 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     let api = SnsApi::new(shared);
     routes.add_service(api.clone().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
-    let door = |listener, limits| {
-        let counts = metrics.connections.clone();
-        Door::new(listener, limits, None, rates.clone(), counts)
-    };
     let limits = config.limits.net;
+    let counts = metrics.connections.clone();
+    let door = |listener, limits| Door::new(listener, limits, None, rates.clone(), counts.clone());
     let calls = door(Listener::Calls, limits);
     parts.spawn(serve::serve(users, routes.routes(), calls, ending.clone()));
     let (telling, told) = told::channel(&config.routers);

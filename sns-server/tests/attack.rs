@@ -343,9 +343,13 @@ async fn abuser(target: Target, number: usize) {
     let Ok(channel) = endpoint.unwrap().connect().await else {
         return;
     };
-    let Ok(abuser) =
-        tokio::spawn(async move { Caller::login(channel, &format!("abuser{number}")).await }).await
-    else {
+    // Logins have a rate of their own: as fast as a class sits down.
+    sleep(Duration::from_millis(50) * u32::try_from(number).unwrap()).await;
+    let login = tokio::spawn(async move {
+        let name = format!("abuser{number}");
+        Caller::login(channel, &name).await
+    });
+    let Ok(abuser) = login.await else {
         target.cut(1);
         return;
     };

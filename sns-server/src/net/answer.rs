@@ -102,16 +102,13 @@ impl Answer {
         Frame::data(piece)
     }
 
-    fn refuse(&mut self) -> Option<Result<Frame<Bytes>, Status>> {
+    fn refuse(&mut self) -> Result<Frame<Bytes>, Status> {
         self.over = true;
         let why = "too many answers wait for this connection: read them first";
         let refused = status(ErrorReason::Overloaded, why);
         let mut trailers = hyper::HeaderMap::new();
-        Some(
-            refused
-                .add_header(&mut trailers)
-                .map(|()| Frame::trailers(trailers)),
-        )
+        refused.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
     }
 }
 
@@ -143,7 +140,7 @@ impl HttpBody for Answer {
         if data.len() > PIECE {
             self.room = self.held.take(data.len());
             if self.room.is_none() {
-                return Poll::Ready(self.refuse());
+                return Poll::Ready(Some(self.refuse()));
             }
         }
         self.left = data;

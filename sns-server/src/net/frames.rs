@@ -216,7 +216,7 @@ mod tests {
             now += Duration::from_millis(1);
             frames.came(&ping, now).unwrap();
         }
-        let flood = (0..u64::from(BURST) + 1).find(|_| frames.came(&ping, now).is_err());
+        let flood = (0..=u64::from(BURST)).find(|_| frames.came(&ping, now).is_err());
         assert!(flood.is_some());
         assert_eq!(frames.came(&ping, now), Err(Breach::TooMany));
     }

@@ -26,6 +26,10 @@ pub(super) struct Rate {
 
 impl Rate {
     /// `count` in `time`, `burst` at once; both at least 1.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a rate is a matter of minutes"
+    )]
     pub(super) const fn new(count: u32, time: Duration, burst: u32) -> Self {
         let each = Duration::from_nanos(time.as_nanos() as u64 / count as u64);
         Self {
@@ -108,7 +112,7 @@ mod tests {
         for _ in 0..100 {
             let wait = table.take(1, now).unwrap_err();
             assert_eq!(wait, Duration::from_millis(100));
-            let early = now + wait - Duration::from_millis(1);
+            let early = now + wait.saturating_sub(Duration::from_millis(1));
             assert_eq!(table.take(1, early), Err(Duration::from_millis(1)));
             now += wait;
             table.take(1, now).unwrap();
