@@ -47,6 +47,10 @@ const HEALTH_TICK: Duration = Duration::from_millis(100);
 /// How long a stop may take in all.
 const STOP: Duration = Duration::from_secs(5);
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts of a node, one after the other"
+)]
 /// Runs a node until `shutdown`; returns when it has drained, after 5 s at most.
 ///
 /// # Errors
@@ -92,11 +96,12 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     routes.add_service(api.clone().into_service());
     routes.add_service(api.auth().into_service());
     let health = serve::common(&mut routes, SERVICE).await?;
-    let door = |listener, limits| {
-        let counts = metrics.connections.clone();
-        Door::new(listener, limits, tls.clone(), rates.clone(), counts)
-    };
     let limits = config.limits.net;
+    let counts = metrics.connections.clone();
+    let door = |listener, limits| {
+        let (tls, rates, counts) = (tls.clone(), rates.clone(), counts.clone());
+        Door::new(listener, limits, tls, rates, counts)
+    };
     let calls = door(Listener::Calls, limits);
     parts.spawn(serve::serve(users, routes.routes(), calls, ending.clone()));
     let (telling, told) = told::channel(&config.routers);

@@ -40,8 +40,8 @@ const FULL: Scale = Scale {
     slow: 8,
     oversized: 10_000,
     abusers: 100,
-    calm: Duration::from_secs(3),
-    attack: Duration::from_secs(8),
+    calm: Duration::from_secs(2),
+    attack: Duration::from_secs(4),
 };
 
 const SMALL: Scale = Scale {
@@ -131,7 +131,13 @@ async fn one(attack: &'static str, scale: Scale) {
         tried: Arc::default(),
         cut: Arc::default(),
     };
-    let attackers = tokio::spawn(attacked(attack, target.clone()));
+    // On a thread of their own, so that they take no turns from the honest user.
+    let attackers = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    attackers.spawn(attacked(attack, target.clone()));
     sleep(scale.calm / 4).await;
     let mut peak = (rss, fds);
     let looks = async {
@@ -146,8 +152,7 @@ async fn one(attack: &'static str, scale: Scale) {
         during = honest_user(&honest, scale.attack, pace) => during,
     };
     target.over.store(true, Ordering::Relaxed);
-    attackers.abort();
-    drop(attackers.await);
+    attackers.shutdown_background();
     sleep(scale.calm).await;
     let kept = 100.0 * during.0 / before.0;
     println!(
@@ -338,9 +343,13 @@ async fn abuser(target: Target, number: usize) {
     let Ok(channel) = endpoint.unwrap().connect().await else {
         return;
     };
-    let Ok(abuser) =
-        tokio::spawn(async move { Caller::login(channel, &format!("abuser{number}")).await }).await
-    else {
+    // Logins have a rate of their own: as fast as a class sits down.
+    sleep(Duration::from_millis(50) * u32::try_from(number).unwrap()).await;
+    let login = tokio::spawn(async move {
+        let name = format!("abuser{number}");
+        Caller::login(channel, &name).await
+    });
+    let Ok(abuser) = login.await else {
         target.cut(1);
         return;
     };

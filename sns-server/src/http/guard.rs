@@ -28,8 +28,8 @@ const SAME_SITE: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("same-site"),
 );
 
-/// Where somebody logs in: the calls that follow know no address.
-const LOGIN: &str = "/api/v1/login";
+/// Where a password is checked or set: the calls that follow know no address.
+const LOGINS: [&str; 3] = ["/api/v1/login", "/api/v1/signup", "/api/v1/password"];
 
 pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next) -> Response {
     let headers = request.headers();
@@ -40,7 +40,7 @@ pub(super) async fn guard(State(site): State<Site>, request: Request, next: Next
         return Refused::new(StatusCode::MISDIRECTED_REQUEST, "denied", why).into_response();
     };
     let (rates, peer) = (site.api().rates(), request.extensions().get::<Peer>());
-    let logs_in = request.uri().path() == LOGIN && request.method() == Method::POST;
+    let logs_in = LOGINS.contains(&request.uri().path()) && request.method() == Method::POST;
     let limited = rates
         .call(peer)
         .and_then(|()| if logs_in { rates.login(peer) } else { Ok(()) });

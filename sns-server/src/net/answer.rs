@@ -107,9 +107,8 @@ impl Answer {
         let why = "too many answers wait for this connection: read them first";
         let refused = status(ErrorReason::Overloaded, why);
         let mut trailers = hyper::HeaderMap::new();
-        refused
-            .add_header(&mut trailers)
-            .map(|()| Frame::trailers(trailers))
+        refused.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
     }
 }
 

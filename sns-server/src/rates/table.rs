@@ -26,6 +26,10 @@ pub(super) struct Rate {
 
 impl Rate {
     /// `count` in `time`, `burst` at once; both at least 1.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a rate is a matter of minutes"
+    )]
     pub(super) const fn new(count: u32, time: Duration, burst: u32) -> Self {
         // Those of `Duration` that divide and multiply are for numbers of 32 bits, as these are.
         let Some(each) = time.checked_div(count) else {

@@ -89,7 +89,7 @@ impl Server {
             (json["pid"] == pid).then_some(json)
         })
         .await;
-        let field = |name: &str| node[name].as_str().unwrap().to_owned();
+        let field = |name: &str| node[name].as_str().unwrap_or_default().to_owned();
         server.address = field("address");
         server.page = field("http_address");
         let channel = server.channel().await;
