@@ -1,6 +1,6 @@
 //! `sns auth`: log in and out, and who one is.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use serde_json::json;
 use sns_client::{Client, Options, Reason, Session, accounts};
@@ -80,6 +80,22 @@ pub(crate) async fn run(what: Auth, place: Place<'_>, options: Options) -> Resul
         }
         Auth::Password { stdin } => change_password(stdin, &place, options, &file).await,
     }
+}
+
+/// The routers in one spelling, so that a login is found again.
+pub(crate) fn spelled(routers: &[String]) -> Vec<String> {
+    let one = |router: &String| {
+        let router = router.trim().trim_end_matches('/').to_ascii_lowercase();
+        let (scheme, place) = router.split_once("://").unwrap_or(("http", &router));
+        let port = place.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let port = if matches!(port, Some(Ok(_))) {
+            ""
+        } else {
+            ":7400"
+        };
+        format!("{scheme}://{place}{port}")
+    };
+    routers.iter().map(one).collect()
 }
 
 /// The token kept for `user` at these routers, or of whoever is current there.
@@ -180,13 +196,12 @@ async fn log_out(
     let kept = meant(place, file)?;
     let user = kept.username;
     if all {
-        // Of a token that is void already the others are, too, or it has only expired: then nobody
-        // but the password can say so.
-        let revoked = match options.token(kept.token).connect().await {
-            Ok(client) => client.revoke_tokens().await.map(drop),
-            Err(error) => Err(error),
-        };
-        revoked?;
+        // It was good a moment ago: void now, it was this call that made it so, and its answer was lost.
+        let client = options.token(kept.token).connect().await?;
+        match client.revoke_tokens().await {
+            Err(error) if error.reason() == Reason::TokenInvalid => {}
+            revoked => drop(revoked?),
+        }
     }
     file.forget(place.routers, &user)
         .map_err(|e| broken(file, &e))?;
@@ -239,13 +254,21 @@ async fn change_password(
     file: &Credentials,
 ) -> Result<(), Failure> {
     let kept = meant(place, file)?;
+    let fresh = options.clone().named(&kept.username);
     let client: Client = options.token(kept.token).connect().await?;
     let mut secrets = Secrets::new(stdin)?;
     let old = secrets
         .ask("Old password (none with a token of the operator): ")
         .await?;
     let new = secrets.new_password().await?;
-    let session: Session = client.change_password(&old, &new).await?;
+    let session: Session = match client.change_password(&old, &new).await {
+        // Perhaps it was done, and its answer was lost: then the new password says so.
+        Err(error) if error.kind() == ErrorKind::Denied => {
+            let again = accounts::log_in(fresh, &new, &[], 0).await;
+            again.map_err(|_| error)?
+        }
+        changed => changed?,
+    };
     let user = session.username.clone();
     let kept = Kept::new(place.routers, session);
     file.keep(kept).map_err(|e| broken(file, &e))?;
@@ -320,29 +343,14 @@ impl Secrets {
 }
 
 fn line_of_stdin() -> io::Result<String> {
-    let mut line = String::new();
-    // Byte by byte would be needed to leave the rest to others: nobody else reads it.
-    let mut stdin = io::stdin().lock();
-    let mut taken = 0;
-    loop {
-        let chunk = stdin.fill_buf()?;
-        if chunk.is_empty() {
-            break;
-        }
-        let end = chunk.iter().position(|byte| *byte == b'\n');
-        let part = &chunk[..end.unwrap_or(chunk.len())];
-        taken += part.len() as u64;
-        if taken > SECRET_BYTES {
-            return Err(io::Error::other("the line on stdin is too long"));
-        }
-        line.push_str(std::str::from_utf8(part).map_err(io::Error::other)?);
-        let used = end.map_or(chunk.len(), |end| end + 1);
-        stdin.consume(used);
-        if end.is_some() {
-            break;
-        }
+    let mut line = Vec::new();
+    let mut stdin = io::stdin().lock().take(SECRET_BYTES);
+    stdin.read_until(b'\n', &mut line)?;
+    if line.len() as u64 == SECRET_BYTES {
+        return Err(io::Error::other("the line on stdin is too long"));
     }
-    Ok(line.trim_end_matches('\r').to_owned())
+    let line = String::from_utf8(line).map_err(|_| io::Error::other("stdin is not UTF-8"))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// What to type when a server wants to know more of who one is.
@@ -361,5 +369,31 @@ pub(crate) fn advise(failure: &Failure, user: &str) {
         say(&format!(
             "log in with `sns{named} auth login`; `--new` makes a name"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_router_has_one_spelling() {
+        for typed in [
+            "localhost",
+            "LOCALHOST:7400",
+            "http://localhost:7400/",
+            " http://localhost ",
+        ] {
+            assert_eq!(
+                spelled(&[typed.to_owned()]),
+                ["http://localhost:7400"],
+                "{typed}"
+            );
+        }
+        let others = ["https://localhost".to_owned(), "[::1]".to_owned()];
+        assert_eq!(
+            spelled(&others),
+            ["https://localhost:7400", "http://[::1]:7400"]
+        );
     }
 }

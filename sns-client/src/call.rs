@@ -22,6 +22,8 @@ pub(crate) trait Call: Clone + Send + Sync + 'static {
     type Answer: Send + 'static;
     /// Whether it changes something, so that sending it twice matters.
     const WRITE: bool;
+    /// Whether a second server may be asked too when the first is slow.
+    const HEDGE: bool = !Self::WRITE;
     /// Whether it carries the token.
     const TOKEN: bool = true;
 
@@ -126,6 +128,8 @@ macro_rules! account_call {
     ($request:ident => $answer:ident, $method:ident, $token:literal, $seq:expr) => {
         call!(AuthServiceClient, auth, $request => $answer, $method, $seq, {
             const WRITE: bool = false;
+            // They are dear, and two at once may undo each other.
+            const HEDGE: bool = false;
             const TOKEN: bool = $token;
         });
     };

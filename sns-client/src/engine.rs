@@ -174,7 +174,7 @@ impl Engine {
         limit: Duration,
     ) -> Result<(C::Answer, Arc<Peer>), Ended> {
         let first = pin!(self.send(Arc::clone(peer), call.clone(), limit));
-        if C::WRITE {
+        if !C::HEDGE {
             return first.await;
         }
         let hedge = pin!(sleep(self.options.hedge_after));

@@ -61,6 +61,13 @@ impl Options {
         }
     }
 
+    /// The same for another user.
+    #[must_use]
+    pub fn named(mut self, user: impl Into<String>) -> Self {
+        self.user = user.into();
+        self
+    }
+
     /// The password of the name, where names have one. It is kept in memory to log in again when a
     /// token ends; [`Options::token`] does without.
     #[must_use]

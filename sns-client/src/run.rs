@@ -47,7 +47,7 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
     }
     if let Action::Auth(what) = action {
         let place = Place {
-            routers: &routers,
+            routers: &auth::spelled(&routers),
             user: &user,
             json,
         };
@@ -134,7 +134,7 @@ fn as_whom(options: Options, routers: &[String], user: &str) -> Result<Options, 
     {
         return Ok(options.token(token));
     }
-    match auth::token(routers, user)? {
+    match auth::token(&auth::spelled(routers), user)? {
         Some(kept) => Ok(options.token(kept.token)),
         None if user.is_empty() => Err(Failure::Usage(
             "who are you? Say it with -u NAME or SNS_USER, or log in: sns -u NAME auth login"

@@ -312,7 +312,7 @@ pub struct RouterArgs {
     /// Take announcements from servers alone that hold this key: a copy of DATA/announce.key.
     #[arg(long, value_name = "FILE", env = "SNS_ANNOUNCE_KEY")]
     pub announce_key: Option<PathBuf>,
-    /// With `accounts`, who does not hold that key is shown no pids, digests and reasons [default:
+    /// With `accounts`, who does not hold that key is shown no digests and reasons [default:
     /// `open` on loopback, else `accounts`].
     #[arg(long, value_name = "MODE", env = "SNS_AUTH")]
     pub auth: Option<AuthMode>,

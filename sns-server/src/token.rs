@@ -71,7 +71,10 @@ impl Caller {
     /// # Errors
     /// `Denied` (`TOKEN_INVALID`): revoked since; or made without a password, which there is now.
     pub fn check_against(&self, account: &Account) -> Result<()> {
-        let revoked = account.revoked_ms != 0 && self.issued_ms <= account.revoked_ms;
+        // A token for `admin` alone is the operator's, under whatever name: whoever signs up with that
+        // name cannot take it away. It ends by itself.
+        let lent = self.origin == Origin::Operator && self.scopes == Scopes::ADMIN;
+        let revoked = !lent && account.revoked_ms != 0 && self.issued_ms <= account.revoked_ms;
         let taken = self.origin == Origin::Open && account.password.is_some();
         if revoked || taken {
             return Err(refused("this token was revoked: log in again"));
@@ -273,6 +276,19 @@ pub(crate) mod tests {
         assert!(alice().check_against(&account).is_ok());
         account.revoked_ms = 500;
         assert!(alice().check_against(&account).is_err());
+
+        account.revoked_ms = u64::MAX;
+        let lent = Caller {
+            scopes: Scopes::ADMIN,
+            origin: Origin::Operator,
+            ..alice()
+        };
+        assert!(lent.check_against(&account).is_ok());
+        let more = Caller {
+            scopes: Scopes::ADMIN | Scopes::READ,
+            ..lent
+        };
+        assert!(more.check_against(&account).is_err());
 
         let mut account = Account::default();
         account.password = Some(PasswordHash::new("$x").unwrap());

@@ -26,6 +26,7 @@ use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
 use crate::run_file::{self, Living, NodeFile, RunFile};
 use crate::telemetry::escaped;
+use crate::token::{InternalKey, Purpose};
 use crate::{output, serve, status_cmd};
 
 mod keeper;
@@ -220,7 +221,13 @@ impl Up {
         let mut told = Instant::now();
         let (listing, list) = watch::channel(Vec::new());
         let mut asking = JoinSet::new();
-        asking.spawn(ask_for_list(self.uri.clone(), self.dial.clone(), listing));
+        let key = InternalKey::of_data(&self.data, Purpose::Announce).ok();
+        asking.spawn(ask_for_list(
+            self.uri.clone(),
+            self.dial.clone(),
+            key,
+            listing,
+        ));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(false),
@@ -345,9 +352,14 @@ impl Up {
 
 /// Asks the router for its list, for ever, beside the ticks: a router that does not answer holds up
 /// whoever asks, and the ticks are what tells that it hangs.
-async fn ask_for_list(router: Uri, dial: Dial, listing: watch::Sender<Vec<Server>>) {
+async fn ask_for_list(
+    router: Uri,
+    dial: Dial,
+    key: Option<InternalKey>,
+    listing: watch::Sender<Vec<Server>>,
+) {
     loop {
-        let listed = status_cmd::list(&router, &dial, None).await;
+        let listed = status_cmd::list(&router, &dial, key.as_ref()).await;
         let listed = listed.unwrap_or_default();
         if listing.send(listed).is_err() {
             return;

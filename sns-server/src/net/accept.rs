@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::speech::Speech;
 use super::tls::Alpn;
-use super::{Door, Peer, Refusal};
+use super::{Door, Listener, Peer, Refusal};
 
 /// How long a connection may say nothing at all.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
@@ -133,9 +133,11 @@ async fn keep<C: GracefulConnection>(
         address,
         certified: false,
     };
+    // Only servers and routers have a certificate to show.
+    let mutual = matches!(door.0.listener, Listener::Partner | Listener::Router);
     let stream = match &door.0.tls {
         None => Either::Left(stream),
-        Some(tls) => match timeout(HANDSHAKE, tls.acceptor(alpn).accept(stream)).await {
+        Some(tls) => match timeout(HANDSHAKE, tls.acceptor(alpn, mutual).accept(stream)).await {
             Ok(Ok(stream)) => {
                 // The verifier lets none in that is not by our CA.
                 peer.certified = stream.get_ref().1.peer_certificates().is_some();
@@ -183,6 +185,8 @@ async fn keep<C: GracefulConnection>(
                     let jitter = rand::rng().random_range(0.9..1.1);
                     timer.as_mut().reset(began + door.0.limits.age.mul_f64(jitter));
                 }
+                // Those of ours stay: a node that lost its stream would be nobody's for a moment.
+                Look::Age if mutual => timer.as_mut().reset(Instant::now() + door.0.limits.age),
                 Look::Age => {
                     connection.as_mut().graceful_shutdown();
                     look = Look::Grace;

@@ -11,6 +11,7 @@ use sns_proto::v1::ErrorReason;
 use tonic::Status;
 use tonic::body::Body;
 
+use super::speech::Asked;
 use super::stall;
 use crate::service::status::status;
 
@@ -79,6 +80,8 @@ pub(super) struct Answer {
     left: Bytes,
     room: Option<Room>,
     over: bool,
+    /// The request that it answers.
+    _open: Option<Asked>,
 }
 
 impl Answer {
@@ -90,6 +93,15 @@ impl Answer {
             left: Bytes::new(),
             room: None,
             over: false,
+            _open: None,
+        }
+    }
+
+    /// The same; the request is open until it is over.
+    pub(super) fn keeping(self, open: Asked) -> Self {
+        Self {
+            _open: Some(open),
+            ..self
         }
     }
 

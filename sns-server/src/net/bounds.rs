@@ -1,10 +1,12 @@
 //! Places for connections: so many in all, so many an address. When all are taken, the oldest
-//! connection that has said nothing yet gives up its place, then the oldest that has asked for
-//! nothing: who holds a place only to hold it does not keep others out.
+//! connection that has said nothing yet gives up its place, then the one that has gone longest
+//! without an open request: who holds a place only to hold it does not keep others out. Open requests
+//! are bounded too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,14 +16,17 @@ use super::{Limits, Refusal};
 /// the oldest out.
 const UNKNOWN: usize = 1_024;
 
+/// Calls and streams that may be open on all connections of a listener: each takes a few KiB.
+const REQUESTS: usize = 65_536;
+
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rank {
     /// It has not said what it is.
     Unknown,
-    /// It has asked for nothing.
+    /// None of its requests is open.
     Idle,
-    /// It was of use: never pushed out.
+    /// It is of use: never pushed out.
     Used,
 }
 
@@ -33,6 +38,7 @@ pub(super) struct Bounds(Arc<Inner>);
 struct Inner {
     limits: Limits,
     unknown_most: usize,
+    requests: AtomicUsize,
     table: Mutex<Table>,
 }
 
@@ -44,6 +50,7 @@ struct Table {
     by_address: HashMap<IpAddr, usize>,
     /// By age.
     unknown: BTreeMap<u64, CancellationToken>,
+    /// By when they came to rest.
     idle: BTreeMap<u64, CancellationToken>,
 }
 
@@ -52,6 +59,7 @@ impl Bounds {
         Self(Arc::new(Inner {
             unknown_most: UNKNOWN.min(limits.connections.div_ceil(2)),
             limits,
+            requests: AtomicUsize::new(0),
             table: Mutex::default(),
         }))
     }
@@ -89,10 +97,13 @@ impl Bounds {
             table.unknown.insert(id, leave.clone());
             let place = Place {
                 bounds: self.clone(),
-                id,
                 key,
                 leave,
-                rank: Mutex::new(Rank::Unknown),
+                standing: Mutex::new(Standing {
+                    rank: Rank::Unknown,
+                    requests: 0,
+                    spot: id,
+                }),
             };
             Ok((place, pushed))
         })
@@ -121,10 +132,18 @@ impl Table {
 #[derive(Debug)]
 pub(super) struct Place {
     bounds: Bounds,
-    id: u64,
     key: Option<IpAddr>,
     leave: CancellationToken,
-    rank: Mutex<Rank>,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Debug)]
+struct Standing {
+    rank: Rank,
+    /// That are open.
+    requests: usize,
+    /// Where it stands among those that may be pushed out.
+    spot: u64,
 }
 
 impl Place {
@@ -135,27 +154,51 @@ impl Place {
 
     /// The connection has said what it is.
     pub(super) fn known(&self) {
-        self.rise(Rank::Idle);
-    }
-
-    /// The connection asks for something.
-    pub(super) fn used(&self) {
-        self.rise(Rank::Used);
-    }
-
-    fn rise(&self, to: Rank) {
-        let mut rank = self.rank.lock().unwrap_or_else(PoisonError::into_inner);
-        if *rank == to || *rank == Rank::Used {
-            return;
+        let mut standing = self.standing();
+        if standing.rank == Rank::Unknown {
+            self.move_to(&mut standing, Rank::Idle);
         }
-        *rank = to;
+    }
+
+    /// A request is open from now on; false when there are too many on this listener.
+    pub(super) fn ask(&self) -> bool {
+        let requests = &self.bounds.0.requests;
+        if requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS {
+            requests.fetch_sub(1, Ordering::Relaxed);
+            return false;
+        }
+        let mut standing = self.standing();
+        standing.requests += 1;
+        if standing.rank != Rank::Used {
+            self.move_to(&mut standing, Rank::Used);
+        }
+        true
+    }
+
+    /// A request is open no longer.
+    pub(super) fn answered(&self) {
+        self.bounds.0.requests.fetch_sub(1, Ordering::Relaxed);
+        let mut standing = self.standing();
+        standing.requests -= 1;
+        if standing.requests == 0 {
+            self.move_to(&mut standing, Rank::Idle);
+        }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn move_to(&self, standing: &mut Standing, to: Rank) {
+        standing.rank = to;
         self.bounds.with(|table| {
-            let unknown = table.unknown.remove(&self.id);
-            let idle = table.idle.remove(&self.id);
-            if to == Rank::Idle
-                && let Some(leave) = unknown.or(idle)
-            {
-                table.idle.insert(self.id, leave);
+            table.unknown.remove(&standing.spot);
+            table.idle.remove(&standing.spot);
+            // One that was told to go goes, whatever it asks for meanwhile.
+            if to == Rank::Idle && !self.leave.is_cancelled() {
+                standing.spot = table.next;
+                table.next += 1;
+                table.idle.insert(standing.spot, self.leave.clone());
             }
         });
     }
@@ -163,10 +206,11 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        let spot = self.standing().spot;
         self.bounds.with(|table| {
             table.open -= 1;
-            table.unknown.remove(&self.id);
-            table.idle.remove(&self.id);
+            table.unknown.remove(&spot);
+            table.idle.remove(&spot);
             if let Some(key) = self.key
                 && let Some(there) = table.by_address.get_mut(&key)
             {
@@ -255,14 +299,18 @@ mod tests {
             .collect();
         // Half of the places are for those that have not spoken: the first two were pushed out.
         assert!(places[0].leave().is_cancelled() && places[1].leave().is_cancelled());
-        places[2].used();
+        places[2].ask();
         places[3].known();
         let (fifth, pushed) = bounds.enter(ip("192.0.2.1")).unwrap();
         assert!(pushed && places[3].leave().is_cancelled());
-        fifth.used();
+        fifth.ask();
         let sixth = bounds.enter(ip("192.0.2.1"));
         assert_eq!(sixth.err(), Some(Refusal::Full));
         assert!(!places[2].leave().is_cancelled() && !fifth.leave().is_cancelled());
+        // A request that was answered keeps nobody out.
+        fifth.answered();
+        let (_sixth, pushed) = bounds.enter(ip("192.0.2.1")).unwrap();
+        assert!(pushed && fifth.leave().is_cancelled());
         drop(places);
         bounds.enter(ip("192.0.2.1")).unwrap();
     }

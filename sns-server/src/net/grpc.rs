@@ -12,6 +12,7 @@ use hyper::server::conn::http2;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sns_proto::v1::ErrorReason;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,7 @@ use super::tls::Alpn;
 use super::{Door, Peer};
 use crate::rates::Rates;
 use crate::service::call::grpc_timeout;
+use crate::service::status::status;
 
 /// How often an idle connection is asked whether it is still there, and how long it may take to
 /// answer: one that vanished without goodbye is found within the sum. So is one that stops in the
@@ -134,7 +136,11 @@ impl Service<Request<Incoming>> for Calls {
     type Future = Answering;
 
     fn call(&self, mut request: Request<Incoming>) -> Answering {
-        self.speech.asked();
+        let Some(open) = self.speech.ask() else {
+            let refused = status(ErrorReason::Overloaded, "too many calls are open here");
+            let (refused, held) = (refused.into_http(), self.held.clone());
+            return Box::pin(async move { Ok(refused.map(|body| Answer::new(body, held))) });
+        };
         if let Err(limited) = self.rates.call(Some(&self.peer)) {
             let refused = Status::from(limited).into_http();
             let held = self.held.clone();
@@ -151,7 +157,7 @@ impl Service<Request<Incoming>> for Calls {
             let answer = answer.unwrap_or_else(|_| Ok(too_late()));
             // From here on it is the client's turn, until the body has nothing to send.
             stall::theirs();
-            answer.map(|answer| answer.map(|body| Answer::new(body, held)))
+            answer.map(|answer| answer.map(|body| Answer::new(body, held).keeping(open)))
         })
     }
 }

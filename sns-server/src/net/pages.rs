@@ -1,5 +1,6 @@
 //! Pages over a listener: HTTP/1.1, bounded in the time that a request may take to come.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::Router;
@@ -46,8 +47,10 @@ pub(crate) async fn serve(
             speech,
         } = taken;
         let (routes, asks) = (routes.clone(), speech.clone());
+        // One after the other: a page's connection is of use as long as it is there.
+        let first = OnceLock::new();
         let pages = service_fn(move |mut request: Request<Incoming>| {
-            asks.asked();
+            first.get_or_init(|| asks.ask());
             request.extensions_mut().insert(peer);
             routes.call(request)
         });

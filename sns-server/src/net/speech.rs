@@ -1,7 +1,7 @@
 //! What a connection has said so far, shared by its bytes, its requests and the task that keeps it.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::Refusal;
 use super::bounds::Place;
@@ -45,10 +45,10 @@ impl Speech {
         }
     }
 
-    /// A request came.
-    pub(super) fn asked(&self) {
+    /// A request came, and is open until what this gives is dropped; `None` when there are too many.
+    pub(super) fn ask(self: &Arc<Self>) -> Option<Asked> {
         self.open.store(true, Ordering::Relaxed);
-        self.place.used();
+        self.place.ask().then(|| Asked(self.clone()))
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -62,5 +62,15 @@ impl Speech {
 
     pub(super) fn blamed(&self) -> Option<Refusal> {
         self.blame.get().copied()
+    }
+}
+
+/// A request that is open.
+#[derive(Debug)]
+pub(super) struct Asked(Arc<Speech>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.0.place.answered();
     }
 }

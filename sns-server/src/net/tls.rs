@@ -65,6 +65,8 @@ struct Inner {
 #[derive(Debug)]
 struct Material {
     grpc: Arc<ServerConfig>,
+    /// As `grpc`, where servers and routers meet.
+    mutual: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
     /// With the certificate as its own; `None` without a CA.
     client: Option<Arc<ClientConfig>>,
@@ -92,11 +94,12 @@ impl Tls {
         now.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes connections that speak `alpn`, with today's certificate. A client need not have one;
-    /// one that has it must have it from our CA.
-    pub fn acceptor(&self, alpn: Alpn) -> TlsAcceptor {
+    /// Takes connections that speak `alpn`, with today's certificate. Where it is `mutual` a client is
+    /// asked for one: it need not have one, and one that has it must have it from our CA.
+    pub fn acceptor(&self, alpn: Alpn, mutual: bool) -> TlsAcceptor {
         let material = self.material();
         TlsAcceptor::from(match alpn {
+            Alpn::Grpc if mutual => material.mutual.clone(),
             Alpn::Grpc => material.grpc.clone(),
             Alpn::Http => material.http.clone(),
         })
@@ -190,18 +193,20 @@ impl Material {
             )),
             e => refused(format!("cannot be used: {e}")),
         };
-        let with = |alpn: Alpn| -> Result<Arc<ServerConfig>> {
+        let with = |alpn: Alpn, verifier: Arc<dyn ClientCertVerifier>| {
             let builder = ServerConfig::builder_with_provider(provider())
                 .with_protocol_versions(VERSIONS)
                 .map_err(unfit)?;
             let mut config = builder
-                .with_client_cert_verifier(verifier.clone())
+                .with_client_cert_verifier(verifier)
                 .with_single_cert(chain.clone(), key.clone_key())
                 .map_err(unfit)?;
             config.alpn_protocols = vec![alpn.name()];
-            Ok(Arc::new(config))
+            Ok::<_, Failure>(Arc::new(config))
         };
-        let (grpc, http) = (with(Alpn::Grpc)?, with(Alpn::Http)?);
+        let nobody = WebPkiClientVerifier::no_client_auth;
+        let (grpc, http) = (with(Alpn::Grpc, nobody())?, with(Alpn::Http, nobody())?);
+        let mutual = with(Alpn::Grpc, verifier)?;
         let client = match roots {
             Some(roots) => {
                 let builder = client_builder(roots)?;
@@ -212,6 +217,7 @@ impl Material {
         };
         Ok(Self {
             grpc,
+            mutual,
             http,
             client,
             seen,

@@ -100,12 +100,12 @@ impl Accounts {
         caller.check_time(self.clock.now_ms()).map_err(status::of)
     }
 
-    /// A session of `user`, who is in the state `since` of `account`.
-    fn session(&self, grant: Grant, account: &Account, since: Seq) -> Session {
-        let issued_ms = self
-            .clock
-            .now_ms()
-            .max(account.revoked_ms.saturating_add(1));
+    /// A session of the user of `known`. It counts as issued when that was looked up: what was revoked
+    /// while the password was being checked is not given out anew.
+    fn session(&self, grant: Grant, known: &Known) -> Session {
+        let issued_ms = known
+            .asked_ms
+            .max(known.account.revoked_ms.saturating_add(1));
         let most = self.policy.token_ttl_ms;
         let ttl_ms = match u64::from(grant.ttl_seconds) * 1_000 {
             0 => most,
@@ -113,18 +113,18 @@ impl Accounts {
         };
         let caller = Caller {
             user: grant.user,
-            since,
+            since: known.since,
             scopes: grant.scopes,
             origin: grant.origin,
             issued_ms,
-            expires_ms: issued_ms.saturating_add(ttl_ms),
+            expires_ms: self.clock.now_ms().saturating_add(ttl_ms),
         };
         Session {
             token: self.key.sign(&caller),
             username: caller.user.to_string(),
             scopes: caller.scopes.to_wire(),
             expires_at_ms: caller.expires_ms,
-            seq: since.as_u64(),
+            seq: known.since.as_u64(),
         }
     }
 }
@@ -176,14 +176,37 @@ fn taken() -> Status {
     )
 }
 
-/// The account of `user`, and a state that shows it so.
-async fn account(shared: &Shared, sns: &Sns, user: Username) -> Result<(Account, Seq), Status> {
-    let sns = sns.clone();
+/// What was known of a name.
+struct Known {
+    account: Account,
+    /// When it was asked for, on this server's clock.
+    asked_ms: u64,
+    /// A state that shows it so.
+    since: Seq,
+}
+
+impl Known {
+    /// The same, in a state that includes `seq`.
+    fn after(self, seq: Seq) -> Self {
+        Self {
+            since: self.since.max(seq),
+            ..self
+        }
+    }
+}
+
+async fn account(shared: &Shared, sns: &Sns, user: Username) -> Result<Known, Status> {
+    let (sns, asked_ms) = (sns.clone(), shared.accounts().clock.now_ms());
     shared
         .read(move || {
             // In this order: what is applied only grows.
-            let seq = sns.applied();
-            Ok((sns.account(&user)?, seq))
+            let since = sns.applied();
+            let account = sns.account(&user)?;
+            Ok(Known {
+                account,
+                asked_ms,
+                since,
+            })
         })
         .await
 }
@@ -227,8 +250,8 @@ async fn log_in_open(
     };
     let made = outcome(pending, deadline).await?;
     // After it was made, and not before: the name may have been given away meanwhile.
-    let (account, _) = account(shared, &sns, user).await?;
-    if account.password.is_some() {
+    let known = account(shared, &sns, user).await?.after(made.seq);
+    if known.account.password.is_some() {
         let why = "this name has a password";
         return Err(denied(AuthErrorReason::CredentialsRejected, why));
     }
@@ -236,7 +259,7 @@ async fn log_in_open(
         origin: Origin::Open,
         ..Grant::by_password(user)
     };
-    let session = shared.accounts().session(grant, &account, made.seq);
+    let session = shared.accounts().session(grant, &known);
     Ok((session, made.created))
 }
 
@@ -246,23 +269,24 @@ async fn log_in(
     password: String,
     deadline: Deadline,
 ) -> Result<Session, Status> {
-    let sns = shared.reach(Seq::ZERO, false, deadline).await?;
-    let (account, seq) = account(shared, &sns, grant.user).await?;
+    // All that was acknowledged: an old password that was changed elsewhere is none.
+    let sns = shared.reach(Seq::ZERO, true, deadline).await?;
+    let known = account(shared, &sns, grant.user).await?;
     let accounts = shared.accounts();
-    if accounts.policy.auth == AuthMode::Open && account.password.is_none() {
+    if accounts.policy.auth == AuthMode::Open && known.account.password.is_none() {
         return Err(status::status(
             ErrorReason::PasswordUnsupported,
             "names have no passwords here (--auth open), and this one neither: leave it empty",
         ));
     }
     // A long one is nobody's, and is not worth its time.
-    let known = account.password.clone();
-    let known = known.filter(|_| password.len() <= *passwords::BYTES.end());
+    let hash = known.account.password.clone();
+    let hash = hash.filter(|_| password.len() <= *passwords::BYTES.end());
     let short: String = password.chars().take(*passwords::BYTES.end()).collect();
-    if !accounts.passwords.verify(short, known).await? {
+    if !accounts.passwords.verify(short, hash).await? {
         return Err(rejected());
     }
-    Ok(accounts.session(grant, &account, seq))
+    Ok(accounts.session(grant, &known))
 }
 
 /// `AuthService.LogIn`.
@@ -322,8 +346,9 @@ pub(crate) async fn sign_up(
         let why = "names are given by invitation here: ask the operator for one";
         return Err(denied(AuthErrorReason::InvitationNeeded, why));
     }
-    let sns = shared.reach(Seq::ZERO, false, deadline).await?;
-    let (before, seq) = account(shared, &sns, user).await?;
+    let sns = shared.reach(Seq::ZERO, true, deadline).await?;
+    let known = account(shared, &sns, user).await?;
+    let before = &known.account;
     let grant = Grant::by_password(user);
     if before.password.is_some() {
         // A repeated call; or somebody else, who learns no more than that the name is taken.
@@ -332,11 +357,11 @@ pub(crate) async fn sign_up(
             .verify(password, before.password.clone())
             .await?;
         return same
-            .then(|| accounts.session(grant, &before, seq))
+            .then(|| accounts.session(grant, &known))
             .ok_or_else(taken);
     }
     if let Some(invited) = invited {
-        invited.check_against(&before).map_err(status::of)?;
+        invited.check_against(before).map_err(status::of)?;
     } else if before.exists {
         return Err(taken());
     }
@@ -344,16 +369,16 @@ pub(crate) async fn sign_up(
     let pending = sns.write().create_account(&user, &hash, invited.is_some());
     let made = outcome(pending, deadline).await?;
     // Another call may have been first, on another server too.
-    let (after, seq) = account(shared, &sns, user).await?;
+    let after = account(shared, &sns, user).await?.after(made.seq);
     if !made.created
         && !accounts
             .passwords
-            .verify(password, after.password.clone())
+            .verify(password, after.account.password.clone())
             .await?
     {
         return Err(taken());
     }
-    Ok(accounts.session(grant, &after, seq.max(made.seq)))
+    Ok(accounts.session(grant, &after))
 }
 
 /// `AuthService.ChangePassword`.
@@ -366,7 +391,7 @@ pub(crate) async fn change_password(
 ) -> Result<Session, Status> {
     let sns = shared.reach_as(&caller, Seq::ZERO, false, deadline).await?;
     check_new(&caller.user, &new)?;
-    let (before, _) = account(shared, &sns, caller.user).await?;
+    let before = account(shared, &sns, caller.user).await?.account;
     let accounts = shared.accounts();
     let trusted = caller.origin == Origin::Operator;
     if !trusted && !accounts.passwords.verify(old, before.password).await? {
@@ -375,12 +400,9 @@ pub(crate) async fn change_password(
     }
     let hash = accounts.passwords.hash(new).await?;
     let changed = outcome(sns.write().set_password(&caller.user, &hash), deadline).await?;
-    let (after, seq) = account(shared, &sns, caller.user).await?;
-    let grant = Grant {
-        scopes: caller.scopes,
-        ..Grant::by_password(caller.user)
-    };
-    Ok(accounts.session(grant, &after, seq.max(changed)))
+    let after = account(shared, &sns, caller.user).await?.after(changed);
+    // What the operator lent is not made to last.
+    Ok(accounts.session(Grant::by_password(caller.user), &after))
 }
 
 fn check_new(user: &Username, password: &str) -> Result<(), Status> {

@@ -37,8 +37,8 @@ struct Inner {
     sns: watch::Receiver<Option<Sns>>,
     accounts: Accounts,
     shutdown: CancellationToken,
-    reads: Semaphore,
-    waiting: Semaphore,
+    reads: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -56,8 +56,8 @@ impl Shared {
                 sns,
                 accounts,
                 shutdown,
-                reads: Semaphore::new(READS),
-                waiting: Semaphore::new(READS + READS_WAITING),
+                reads: Arc::new(Semaphore::new(READS)),
+                waiting: Arc::new(Semaphore::new(READS + READS_WAITING)),
             }),
             Rates::off(),
         )
@@ -135,7 +135,7 @@ impl Shared {
         let caller = self.0.accounts.caller(metadata, scopes)?;
         let open = self.0.sns.borrow().clone();
         if let Some(sns) = open {
-            self.still_good(&sns, &caller)?;
+            self.good_at_once(&sns, &caller)?;
         }
         Ok(caller)
     }
@@ -149,6 +149,21 @@ impl Shared {
         deadline: Deadline,
     ) -> Result<Sns, Status> {
         let sns = self.reach(at_least, linearizable, deadline).await?;
+        self.check_account(&sns, caller).await?;
+        Ok(sns)
+    }
+
+    /// Whether the token of an open stream is good still.
+    pub(crate) async fn still_good(&self, sns: &Sns, caller: &Caller) -> Result<(), Status> {
+        self.0.accounts.still_good(caller)?;
+        match self.check_account(sns, caller).await {
+            // A replica that cannot tell now can tell a second later.
+            Err(cannot) if cannot.code() != Code::Unauthenticated => Ok(()),
+            told => told,
+        }
+    }
+
+    async fn check_account(&self, sns: &Sns, caller: &Caller) -> Result<(), Status> {
         let known = sns.account_now(&caller.user).map_err(status::of)?;
         let account = if let Some(account) = known {
             account
@@ -156,12 +171,11 @@ impl Shared {
             let (sns, user) = (sns.clone(), caller.user);
             self.read(move || sns.account(&user)).await?
         };
-        caller.check_against(&account).map_err(status::of)?;
-        Ok(sns)
+        caller.check_against(&account).map_err(status::of)
     }
 
-    /// Whether the token of an open stream is good still. What cannot be told at once is told later.
-    pub(crate) fn still_good(&self, sns: &Sns, caller: &Caller) -> Result<(), Status> {
+    /// Whether the token is good still, as far as can be told at once.
+    fn good_at_once(&self, sns: &Sns, caller: &Caller) -> Result<(), Status> {
         self.0.accounts.still_good(caller)?;
         match sns.account_now(&caller.user) {
             Ok(Some(account)) => caller.check_against(&account).map_err(status::of),
@@ -209,9 +223,16 @@ impl Shared {
         read: impl FnOnce() -> sns_core::Result<T> + Send + 'static,
     ) -> Result<T, Status> {
         let overloaded = || status::status(ErrorReason::Overloaded, "too many reads wait here");
-        let _place = self.0.waiting.try_acquire().map_err(|_| overloaded())?;
+        let place = self.0.waiting.clone().try_acquire_owned();
+        let place = place.map_err(|_| overloaded())?;
         // Never closed, so this waits for its turn and does not fail.
-        let _turn = self.0.reads.acquire().await.map_err(|_| overloaded())?;
+        let turn = self.0.reads.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| overloaded())?;
+        let read = move || {
+            // A read goes on when its call is given up, and so it keeps its turn.
+            let _held = (place, turn);
+            read()
+        };
         tokio::task::spawn_blocking(read)
             .await
             .map_err(|e| {

@@ -4,6 +4,8 @@
 //! dear to guess. That makes it a lever for whoever floods logins: few run at once, few wait, the
 //! rest is refused.
 
+use std::sync::Arc;
+
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -34,15 +36,15 @@ pub(crate) const BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 /// Makes and checks hashes.
 #[derive(Debug)]
 pub(crate) struct Passwords {
-    turns: Semaphore,
-    waiting: Semaphore,
+    turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Passwords {
     pub(crate) fn new() -> Self {
         Self {
-            turns: Semaphore::new(TURNS),
-            waiting: Semaphore::new(TURNS + WAITING),
+            turns: Arc::new(Semaphore::new(TURNS)),
+            waiting: Arc::new(Semaphore::new(TURNS + WAITING)),
         }
     }
 
@@ -92,9 +94,16 @@ impl Passwords {
             let why = "too many passwords wait to be checked";
             status::status(ErrorReason::Overloaded, why)
         };
-        let _place = self.waiting.try_acquire().map_err(|_| overloaded())?;
+        let place = self.waiting.clone().try_acquire_owned();
+        let place = place.map_err(|_| overloaded())?;
         // Never closed, so this waits for its turn and does not fail.
-        let _turn = self.turns.acquire().await.map_err(|_| overloaded())?;
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|_| overloaded())?;
+        let work = move || {
+            // The work goes on when the call is given up, and so it keeps its turn.
+            let _held = (place, turn);
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|error| {
             tracing::error!(%error, "the check of a password panicked: report this");
             status::status(ErrorReason::Internal, "this password cannot be checked")
@@ -151,6 +160,19 @@ mod tests {
             let hash = PasswordHash::new(hostile).unwrap();
             assert!(!passwords.verify("x".into(), Some(hash)).await.unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_given_up_keeps_its_turn_until_the_work_is_done() {
+        let passwords = Passwords::new();
+        for _ in 0..TURNS {
+            let given_up = passwords.verify("x".into(), None);
+            // Long enough to begin, too short to end.
+            let nap = std::time::Duration::from_millis(1);
+            assert!(tokio::time::timeout(nap, given_up).await.is_err());
+        }
+        assert_eq!(passwords.turns.available_permits(), 0);
+        assert!(!passwords.verify("x".into(), None).await.unwrap());
     }
 
     #[tokio::test]

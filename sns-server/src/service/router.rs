@@ -164,7 +164,6 @@ impl Router {
 /// What anybody may know of a server.
 fn discreet(server: Server) -> Server {
     Server {
-        pid: 0,
         digest: String::new(),
         reason: String::new(),
         ..server
@@ -211,7 +210,7 @@ impl Announcing {
             let name = escaped(&server.name);
             tracing::warn!(name, "an announcement without the key was refused");
             let why = "this router takes announcements from servers that hold its key: give it a \
-                       copy of DATA/announce.key (--announce-key)";
+                       copy of DATA/announce.key (--announce-key), or set its clock if it is off by a minute";
             return Some(Err(status(ErrorReason::TokenInvalid, why)));
         }
         let name = request.server.as_ref().map(|server| server.name.clone());

@@ -181,7 +181,7 @@ where
                 request = self.requests.next(), if takes_posts => match request {
                     None => self.half_closed = true,
                     Some(Ok(TimelineRequest { request: Some(Asked::Post(post)) })) => {
-                        match self.shared.still_good(sns, &self.caller) {
+                        match self.shared.still_good(sns, &self.caller).await {
                             Ok(()) => {
                                 let answer = answer(&self.shared, sns, &self.caller, post);
                                 self.answers.push_back(answer);
@@ -193,7 +193,7 @@ where
                     Some(Err(broken)) => self.end(broken),
                 },
                 _ = self.recheck.tick() => {
-                    if let Err(why) = self.shared.still_good(sns, &self.caller) {
+                    if let Err(why) = self.shared.still_good(sns, &self.caller).await {
                         self.end(why);
                     }
                 }
@@ -210,7 +210,7 @@ where
         let Some((sns, mut subscription)) = self.live.take() else {
             return Err(stopping());
         };
-        self.shared.still_good(&sns, &self.caller)?;
+        self.shared.still_good(&sns, &self.caller).await?;
         let read = move || {
             let mut events = VecDeque::new();
             let mut trouble = None;

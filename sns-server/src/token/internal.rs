@@ -7,6 +7,7 @@ use std::path::Path;
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
+use sns_core::own_file;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 use super::{bearer, keyed};
@@ -16,6 +17,9 @@ use crate::hex;
 /// How long one is good; what was overheard is worth nothing soon after. Clocks of several machines
 /// may differ by this much.
 const GOOD_MS: u64 = 60_000;
+
+/// More than a file with a key has.
+const KEY_BYTES: u64 = 1_024;
 
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ impl InternalKey {
     pub fn of_data(data: &Path, purpose: Purpose) -> Result<Self> {
         let path = data.join("secret");
         let shown = crate::telemetry::escaped(&path.display().to_string());
-        let bytes = std::fs::read(&path).map_err(|e| Failure::io(shown.clone(), &e))?;
+        let bytes = own_file::read(&path, KEY_BYTES).map_err(|e| Failure::io(shown.clone(), &e))?;
         let secret = bytes.try_into().map_err(|_| {
             let why = format!("{shown} has not 32 bytes");
             Failure::new(sns_core::ErrorKind::Damaged, why)
@@ -88,7 +92,8 @@ impl InternalKey {
     /// The file cannot be read, or holds no key.
     pub fn read(path: &Path) -> Result<Self> {
         let shown = crate::telemetry::escaped(&path.display().to_string());
-        let text = std::fs::read_to_string(path).map_err(|e| Failure::io(shown.clone(), &e))?;
+        let bytes = own_file::read(path, KEY_BYTES).map_err(|e| Failure::io(shown.clone(), &e))?;
+        let text = String::from_utf8_lossy(&bytes);
         Self::from_hex(&text).ok_or_else(|| {
             let why = format!("{shown} holds no key: copy announce.key from a data directory");
             Failure::invalid(why)

@@ -126,7 +126,7 @@ async fn connect(
         .with_no_client_auth());
     let accept = async {
         let (stream, _) = listener.accept().await.unwrap();
-        tls.acceptor(Alpn::Grpc).accept(stream).await.unwrap()
+        tls.acceptor(Alpn::Grpc, true).accept(stream).await.unwrap()
     };
     let dial = async {
         let stream = TcpStream::connect(listener.local_addr().unwrap())
