@@ -135,7 +135,7 @@ async fn failures_have_the_exit_code_of_their_kind() {
         &["-u", "alice", "fly"][..],
         &["-u", "alice", "delete", "x"],
         &["list"],
-        &["-u", "alice", "--router", "https://x", "list"],
+        &["-u", "alice", "--router", "ftp://x", "list"],
     ] {
         let output = run(&setup, args).await;
         assert_eq!(output.status.code(), Some(2), "{args:?}");
