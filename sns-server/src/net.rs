@@ -2,9 +2,9 @@
 //! they may take to say something, in what they may ask of the transport, and in age.
 //!
 //! Plain tonic keeps a silent connection for ever and answers pings by the million. Here every
-//! connection has a place ([`bounds`]), has to speak soon ([`speech`]), is cut off when it sends
-//! frames that cost more than they are worth ([`frames`]), and is asked to come back anew when it is
-//! old ([`grpc`]). What waits for a reader that does not read is bounded too ([`answer`]).
+//! connection has a place (`bounds`), has to speak soon (`speech`), is cut off when it sends
+//! frames that cost more than they are worth (`frames`), and is asked to come back anew when it is
+//! old (`grpc`). What waits for a reader that does not read is bounded too (`answer`).
 
 mod accept;
 mod answer;
