@@ -340,11 +340,12 @@ async fn oversized(target: Target, count: usize) {
 /// Posts and reads as fast as it is answered; waits when it is told to, as every client library does.
 async fn abuser(target: Target, number: usize) {
     let endpoint = tonic::transport::Channel::from_shared(format!("http://{}", target.address));
-    let Ok(channel) = endpoint.unwrap().connect().await else {
+    // Each from an address of its own: what holds an abuser back is then the rate of a user.
+    let own = std::net::Ipv4Addr::new(127, 0, 1, u8::try_from(number + 1).unwrap());
+    let endpoint = endpoint.unwrap().local_address(Some(own.into()));
+    let Ok(channel) = endpoint.connect().await else {
         return;
     };
-    // Logins have a rate of their own: as fast as a class sits down.
-    sleep(Duration::from_millis(50) * u32::try_from(number).unwrap()).await;
     let login = tokio::spawn(async move {
         let name = format!("abuser{number}");
         Caller::login(channel, &name).await
