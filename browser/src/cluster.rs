@@ -33,6 +33,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `pairs` pairs, and waits until all serve.
     pub fn start(pairs: u32) -> Self {
+        Self::start_with(pairs, &[])
+    }
+
+    /// The same with more flags of `up`.
+    pub fn start_with(pairs: u32, flags: &[&str]) -> Self {
         let dir = tempfile::Builder::new().prefix("sns-browser-").tempdir();
         let dir = dir.expect("a directory");
         let errors = File::create(dir.path().join("up.err")).expect("a file");
@@ -44,6 +49,7 @@ impl Cluster {
         }
         let up = up
             .args(["up", "--servers", &pairs.to_string()])
+            .args(flags)
             .args(["--listen", "127.0.0.1:0", "--data"])
             .arg(dir.path().join("data"))
             .stdin(Stdio::null())
@@ -79,7 +85,8 @@ impl Cluster {
         nodes(&self.data())
     }
 
-    fn data(&self) -> PathBuf {
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
