@@ -8,7 +8,7 @@ use sns_core::Username;
 use sns_proto::v1::ServerRole;
 
 use crate::args::{self, Args, AuthMode, Command, LogCommand, Policy, ScopeArg, SnapshotCommand};
-use crate::doors::{Doors, exposed};
+use crate::doors::{Doors, auth_mode, believes_servers, exposed};
 use crate::failure::{Failure, Result};
 use crate::limits::LimitsConfig;
 use crate::net::tls::Dial;
@@ -343,34 +343,6 @@ fn auth(typed: args::Auth, listen: &[SocketAddr], doors: &Doors) -> Result<AuthP
         signup: typed.signup,
         token_ttl_ms: u64::from(typed.token_hours) * 3_600_000,
     })
-}
-
-/// A false server would be given to clients, and collect what they say: a router that others can
-/// reach has to know its own.
-fn believes_servers(listen: SocketAddr, key: bool, doors: &Doors) -> Result<()> {
-    let mutual = doors.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
-    if listen.ip().is_loopback() || key || mutual || doors.insecure {
-        return Ok(());
-    }
-    Err(Failure::invalid(format!(
-        "--listen {listen} can be reached from other machines, and any of them could announce a false \
-         server: give --announce-key, a copy of DATA/announce.key, or --tls-ca"
-    )))
-}
-
-/// As typed; where all listen on loopback, names without passwords are the default, and where others
-/// can reach them they are refused.
-fn auth_mode(typed: Option<AuthMode>, listen: &[SocketAddr], doors: &Doors) -> Result<AuthMode> {
-    let exposed = listen.iter().find(|address| !address.ip().is_loopback());
-    match (typed, exposed) {
-        (None, None) => Ok(AuthMode::Open),
-        (None, Some(_)) => Ok(AuthMode::Accounts),
-        (Some(AuthMode::Open), Some(address)) if !doors.insecure => Err(Failure::invalid(format!(
-            "--auth open on {address}: whoever reaches it could take any name; use --auth accounts, \
-             or --insecure if that is what you want"
-        ))),
-        (Some(typed), _) => Ok(typed),
-    }
 }
 
 fn named(typed: args::Data) -> Result<DataConfig> {

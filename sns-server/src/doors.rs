@@ -1,4 +1,4 @@
-//! [`Doors`]: what stands between this process and strangers, and the rule of where it may listen
+//! [`Doors`]: what stands between this process and strangers, and the rules of where it may listen
 //! with that.
 
 use std::ffi::OsString;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args as Group;
 
+use crate::args::AuthMode;
 use crate::failure::{Failure, Result};
 use crate::net::tls::{Tls, TlsFiles};
 
@@ -109,6 +110,44 @@ pub fn exposed(flag: &str, address: SocketAddr, doors: &Doors) -> Result<SocketA
          127.0.0.1:{}; --insecure does without",
         address.port()
     )))
+}
+
+/// A false server would be given to clients, and collect what they say: a router that others can
+/// reach has to know its own.
+///
+/// # Errors
+/// `Invalid`: it has no way to.
+pub fn believes_servers(listen: SocketAddr, key: bool, doors: &Doors) -> Result<()> {
+    let mutual = doors.tls.as_ref().is_some_and(|tls| tls.ca.is_some());
+    if listen.ip().is_loopback() || key || mutual || doors.insecure {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "--listen {listen} can be reached from other machines, and any of them could announce a false \
+         server: give --announce-key, a copy of DATA/announce.key, or --tls-ca"
+    )))
+}
+
+/// As typed; where all listen on loopback, names without passwords are the default, and where others
+/// can reach them they are refused.
+///
+/// # Errors
+/// `Invalid`: names without passwords where others can reach them.
+pub fn auth_mode(
+    typed: Option<AuthMode>,
+    listen: &[SocketAddr],
+    doors: &Doors,
+) -> Result<AuthMode> {
+    let exposed = listen.iter().find(|address| !address.ip().is_loopback());
+    match (typed, exposed) {
+        (None, None) => Ok(AuthMode::Open),
+        (None, Some(_)) => Ok(AuthMode::Accounts),
+        (Some(AuthMode::Open), Some(address)) if !doors.insecure => Err(Failure::invalid(format!(
+            "--auth open on {address}: whoever reaches it could take any name; use --auth accounts, \
+             or --insecure if that is what you want"
+        ))),
+        (Some(typed), _) => Ok(typed),
+    }
 }
 
 #[cfg(test)]
