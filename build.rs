@@ -11,6 +11,7 @@ const FILES: &[&str] = &[
     "proto/sns/auth/v1/auth.proto",
     "proto/sns/pair/v1/pair.proto",
     "proto/sns/log/v1/entry.proto",
+    "proto/csce438/sns.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -56,6 +56,17 @@ pub mod pair {
     }
 }
 
+/// What the client of the course speaks (`csce438`): see `docs/course.md`.
+#[allow(
+    missing_docs,
+    missing_debug_implementations,
+    unused_qualifications,
+    clippy::pedantic
+)]
+pub mod csce438 {
+    include!(concat!(env!("OUT_DIR"), "/csce438.rs"));
+}
+
 pub mod escape;
 pub mod reason;
 

@@ -91,6 +91,16 @@ pub(crate) enum Raw {
         #[arg(long, conflicts_with = "before")]
         watch: bool,
     },
+    /// Writes what is yours as JSON lines: who you are, whom you follow, who follows you, your posts,
+    /// newest first.
+    Export {
+        /// The file to make; `-`: stdout.
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: std::path::PathBuf,
+        /// Replaces the file that is there.
+        #[arg(long)]
+        force: bool,
+    },
     /// Logs in and out, and says who you are.
     #[command(subcommand)]
     Auth(RawAuth),
@@ -98,6 +108,17 @@ pub(crate) enum Raw {
     Top(RawTop),
     /// Measures a running service: sends requests at a fixed rate and tells how long they took.
     Bench(Box<RawBench>),
+    /// Prints what completes the words of this program in a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Writes manual pages: one for each command into a directory, or the first to stdout.
+    Man {
+        /// Where they go; made when it is missing.
+        #[arg(long, value_name = "DIR")]
+        out: Option<std::path::PathBuf>,
+    },
 }
 
 /// What about the login. Passwords and tokens are asked for on the terminal, or come as lines on

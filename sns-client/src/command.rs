@@ -8,6 +8,8 @@ use sns_client::{DEFAULT_ROUTER, Scope, Seq};
 use crate::args::{Args, Raw, RawAuth, RawPage, RawTop};
 use crate::auth::{Auth, By, Login};
 use crate::bench::flags::{self, Bench};
+use crate::export::Export;
+use crate::manual_cmd::Manual;
 use crate::output::Failure;
 
 /// A line that can be carried out.
@@ -40,6 +42,8 @@ pub(crate) enum Action {
     },
     Top(Top),
     Auth(Auth),
+    Export(Export),
+    Manual(Manual),
 }
 
 /// Who looks around for a benchmark, unless somebody is named.
@@ -123,6 +127,12 @@ pub(crate) fn check(args: Args) -> Result<Checked, Failure> {
         Some(Raw::Bench(raw)) => Action::Bench(Box::new(flags::check(*raw)?)),
         Some(Raw::Top(raw)) => Action::Top(top(&raw)?),
         Some(Raw::Auth(raw)) => Action::Auth(auth(raw)?),
+        Some(Raw::Export { out, force }) => Action::Export(Export {
+            out: Some(out).filter(|out| out.as_os_str() != "-"),
+            force,
+        }),
+        Some(Raw::Completions { shell }) => Action::Manual(Manual::Completions(shell)),
+        Some(Raw::Man { out }) => Action::Manual(Manual::Man(out)),
     };
     Ok(Checked {
         user,
@@ -341,6 +351,20 @@ mod tests {
                 Action::Profile("bob".into(), part(3, Some(9))),
             ),
             ("sns -u a list", Action::List(Whom::All)),
+            (
+                "sns -u a export",
+                Action::Export(Export {
+                    out: None,
+                    force: false,
+                }),
+            ),
+            (
+                "sns -u a export --out f --force",
+                Action::Export(Export {
+                    out: Some("f".into()),
+                    force: true,
+                }),
+            ),
             ("sns -u a list --followers", Action::List(Whom::Followers)),
             ("sns -u a list --following", Action::List(Whom::Following)),
             ("sns -u a timeline", Action::Timeline(part(20, None))),

@@ -34,6 +34,8 @@ mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+#[doc(hidden)]
+pub mod manual;
 mod options;
 mod pages;
 mod retry;

@@ -97,7 +97,7 @@ pub(crate) fn failure(failure: &Failure, json: bool) -> String {
 }
 
 /// RFC 3339 in UTC, in milliseconds.
-fn time(time: SystemTime) -> String {
+pub(crate) fn time(time: SystemTime) -> String {
     match jiff::Timestamp::try_from(time) {
         Ok(stamp) => format!("{stamp:.3}"),
         // Past the year 9999: some server's clock is of no use.

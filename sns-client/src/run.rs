@@ -9,13 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::auth::Place;
 use crate::command::{Action, Checked, Part, Whom};
 use crate::output::{Failure, Output, say};
-use crate::{auth, bench, render, repl, top};
+use crate::{auth, bench, export, manual_cmd, render, repl, top};
 
 /// The longest text in bytes; one byte more tells that it is too long.
 const TEXT_BYTES: u64 = 4_000;
 
 /// Runs the command to its end.
 pub(crate) fn run(checked: Checked) -> Result<(), Failure> {
+    if let Action::Manual(what) = &checked.action {
+        return manual_cmd::run(what);
+    }
     // Two workers: the connections are served while a slow reader holds up stdout.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -116,9 +119,10 @@ async fn carry_out(checked: Checked) -> Result<(), Failure> {
                 out.line(&render::user(&user, json))?;
             }
         }
+        Action::Export(how) => return Box::pin(export::run(&client, &how, json)).await,
         Action::Watch { backlog } => watch(&client, backlog, json, &mut out).await?,
         // Went their own way above.
-        Action::Bench(_) | Action::Top(_) | Action::Auth(_) => {}
+        Action::Bench(_) | Action::Top(_) | Action::Auth(_) | Action::Manual(_) => {}
         Action::Interactive { history } => {
             return Box::pin(repl::run(&client, json, history)).await;
         }

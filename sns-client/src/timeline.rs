@@ -6,14 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use sns_proto::v1;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout_at;
 
 use self::driver::{Driver, Order};
+use crate::call::Boxed;
 use crate::client::check_text;
 use crate::engine::{Engine, told};
 use crate::error::{Error, Reason, Result};
@@ -24,6 +26,8 @@ use crate::types::{Post, Seq};
 const EVENTS_MAX: usize = 256;
 /// Posts that wait to be sent.
 const ORDERS_MAX: usize = 64;
+/// The longest that a post may be waited for.
+const PATIENCE_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The most posts of backlog, as in a page.
 const BACKLOG_MAX: u32 = 200;
 
@@ -36,6 +40,7 @@ pub struct TimelineOptions {
     after: Option<Seq>,
     since_follow: bool,
     exclude_own: bool,
+    patience: Option<Duration>,
 }
 
 impl TimelineOptions {
@@ -46,6 +51,7 @@ impl TimelineOptions {
             after: None,
             since_follow: false,
             exclude_own: false,
+            patience: None,
         }
     }
 
@@ -76,6 +82,13 @@ impl TimelineOptions {
         self
     }
 
+    /// How long a post that is made through this timeline may take in all; the
+    /// [deadline](crate::Options::deadline) of calls unless set. A year at most.
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience.min(PATIENCE_MAX));
+        self
+    }
+
     /// Reads the backlog and starts the stream. Needs a tokio runtime.
     ///
     /// # Errors
@@ -93,6 +106,7 @@ impl TimelineOptions {
             after,
             since_follow,
             exclude_own,
+            patience,
         } = self;
         // The backlog is a page, and the stream starts after the state that answered it. Were it
         // part of the stream, a server that dies in the middle of it would leave a hole: older
@@ -118,9 +132,14 @@ impl TimelineOptions {
         let (orders, ordered) = mpsc::channel(ORDERS_MAX);
         let driver = Driver::new(Arc::clone(&engine), start, exclude_own, events, ordered);
         tokio::spawn(driver.run());
+        let patience = patience.unwrap_or(engine.options.deadline);
         Ok(Timeline {
             events: received,
-            poster: Poster { engine, orders },
+            poster: Poster {
+                engine,
+                orders,
+                patience,
+            },
             seq: Seq::from(start),
         })
     }
@@ -276,12 +295,13 @@ impl Stream for Timeline {
 pub struct Poster {
     engine: Arc<Engine>,
     orders: mpsc::Sender<Order>,
+    patience: Duration,
 }
 
 impl Poster {
     /// Posts a text; the same rules as [`Client::post`](crate::Client::post). It comes down the
     /// stream too, unless one's own are left out. Two posts keep their order when the second is
-    /// made after the first was answered.
+    /// made after the first was answered; [`queue`](Self::queue) keeps it without waiting.
     ///
     /// # Errors
     /// As [`Client::post`](crate::Client::post). `Unavailable`, too, when the timeline was dropped.
@@ -294,9 +314,44 @@ impl Poster {
     /// # let _ = post; Ok(()) }
     /// ```
     pub async fn post(&self, text: impl Into<String>) -> Result<Post> {
-        let text = text.into();
+        let (order, posting) = self.order(text.into())?;
+        // Nobody takes orders any more: `posting` tells.
+        let ordered = async { drop(self.orders.send(order).await) };
+        let deadline = posting.deadline;
+        drop(timeout_at(deadline.into(), ordered).await);
+        posting.outcome().await
+    }
+
+    /// Hands a post over at once, behind those that were handed over before; what comes back is its
+    /// outcome. So many may be under way, and they keep their order, over the death of any server
+    /// too; but a server that refuses one for want of room may take the next.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post), at once for what can be told at once. `Exhausted`: 64 wait to be sent.
+    /// # Cancel safety
+    /// Dropping the future may or may not post.
+    ///
+    /// ```no_run
+    /// # async fn example(poster: sns_client::Poster) -> sns_client::Result<()> {
+    /// let (first, second) = (poster.queue("one")?, poster.queue("two")?);
+    /// assert!(first.await?.id < second.await?.id);
+    /// # Ok(()) }
+    /// ```
+    pub fn queue(&self, text: impl Into<String>) -> Result<Boxed<Result<Post>>> {
+        let (order, posting) = self.order(text.into())?;
+        match self.orders.try_send(order) {
+            Ok(()) => Ok(Box::pin(posting.outcome())),
+            Err(TrySendError::Full(_)) => Err(Error::new(
+                Reason::Overloaded,
+                format!("{ORDERS_MAX} posts wait to be sent already"),
+            )),
+            Err(TrySendError::Closed(_)) => Err(Error::new(Reason::NoServer, ENDED)),
+        }
+    }
+
+    fn order(&self, text: String) -> Result<(Order, Posting)> {
         check_text(&text)?;
-        let deadline = Instant::now() + self.engine.options.deadline;
+        let deadline = Instant::now() + self.patience;
         let ticket = Ticket::draw(self.engine.seen());
         let sent = Arc::new(AtomicBool::new(false));
         let (answer, answered) = oneshot::channel();
@@ -307,21 +362,40 @@ impl Poster {
             answer,
             sent: Arc::clone(&sent),
         };
-        let work = async {
-            self.orders.send(order).await.ok()?;
-            answered.await.ok()
+        let posting = Posting {
+            answered,
+            ticket,
+            deadline,
+            sent,
         };
-        let silent = match timeout_at(deadline.into(), work).await {
-            Ok(Some(answer)) => return answer,
-            Ok(None) => "the timeline has ended",
+        Ok((order, posting))
+    }
+}
+
+/// Why posts are made no more.
+const ENDED: &str = "the timeline has ended";
+
+/// A post that was ordered.
+struct Posting {
+    answered: oneshot::Receiver<Result<Post>>,
+    ticket: Ticket,
+    deadline: Instant,
+    sent: Arc<AtomicBool>,
+}
+
+impl Posting {
+    async fn outcome(self) -> Result<Post> {
+        let silent = match timeout_at(self.deadline.into(), self.answered).await {
+            Ok(Ok(answer)) => return answer,
+            Ok(Err(_)) => ENDED,
             Err(_) => "no server answered in time",
         };
-        if sent.load(Ordering::Acquire) {
+        if self.sent.load(Ordering::Acquire) {
             let error = Error::new(
                 Reason::OutcomeUnknown,
                 format!("the post may have happened: {silent}"),
             );
-            Err(told(error, Some(ticket)))
+            Err(told(error, Some(self.ticket)))
         } else {
             Err(Error::new(Reason::NoServer, silent))
         }

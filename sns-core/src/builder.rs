@@ -103,6 +103,19 @@ impl SnsBuilder {
 
     /// The name under which this process keeps its view in the directory. Without it, the first
     /// free one of `local-0` to `local-63`.
+    ///
+    /// A name is also a lock: as long as one process is that node, [`SnsBuilder::open`] refuses
+    /// others as `Unavailable`, and the kernel gives it back when the process dies.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let sns = sns_core::Sns::builder(dir.path()).node("reports").open()?;
+    /// let second = sns_core::Sns::builder(dir.path()).node("reports").open();
+    /// assert_eq!(second.unwrap_err().kind(), sns_core::ErrorKind::Unavailable);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn node(mut self, node: &str) -> Self {
         self.node = Some(node.to_owned());
         self
@@ -114,7 +127,7 @@ impl SnsBuilder {
         self
     }
 
-    /// Where wall time comes from.
+    /// Where wall time comes from; the clock of the system without it.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Wall time in milliseconds since 1970 (UTC). Only the writer of an entry asks it; `apply` never.
+///
+/// A wrong clock does no harm: log time is the maximum of all that was written, so posts never get
+/// older than those before them. [`guide::testing`](crate::guide::testing) turns one by hand.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 

@@ -15,7 +15,7 @@ use crate::user::Username;
 
 /// The version of the rules of `apply` in this program. An entry that needs a higher one halts the
 /// applier.
-pub(crate) const APPLY_VERSION: u32 = 2;
+pub const APPLY_VERSION: u32 = 2;
 
 /// Names one intent of one user, so that a retry of it has one effect.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,36 @@ impl RequestId {
                 .as_uuid()
                 .as_bytes(),
         )
+    }
+
+    /// The id of a reaction to what stands at `cause`: the same purpose and cause give the same id, in
+    /// every process and every release.
+    ///
+    /// A program that answers what it reads can so be killed between its answer and its note of it:
+    /// it answers anew, with the same id, and the answer is there once. Give the write
+    /// `seen(cause)` too, which is as unchanging. `purpose` tells the reactions of one user apart
+    /// from each other. The example `bot` shows all of it.
+    ///
+    /// ```
+    /// # fn main() -> sns_core::Result<()> {
+    /// use sns_core::{RequestId, Sns};
+    ///
+    /// let sns = Sns::in_memory()?;
+    /// let (alice, bot) = (sns.user("alice")?, sns.user("bot")?);
+    /// let asked = sns.post(&alice, "anybody there?").wait()?.id;
+    /// for _restart in 0..3 {
+    ///     let id = RequestId::derived("answer", asked);
+    ///     sns.write().request_id(id).seen(asked).post(&bot, "yes").wait()?;
+    /// }
+    /// assert_eq!(sns.posts_of(&bot).page()?.items.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn derived(purpose: &str, cause: Seq) -> Self {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&xxh3_64(purpose.as_bytes()).to_be_bytes());
+        bytes[8..].copy_from_slice(&cause.as_u64().to_be_bytes());
+        Self(bytes)
     }
 
     /// From its 16 bytes.
@@ -394,6 +424,15 @@ mod tests {
                 digest_version: 1
             }),
         ]
+    }
+
+    #[test]
+    fn a_derived_request_id_never_changes() {
+        // It stands in logs: another release must derive the same.
+        let id = RequestId::derived("answer", Seq::new(7, 3));
+        assert_eq!(id.to_string(), "e2e19bb3-5d2a-8fee-0000-000000070003");
+        assert_ne!(id, RequestId::derived("answer", Seq::new(7, 4)));
+        assert_ne!(id, RequestId::derived("thanks", Seq::new(7, 3)));
     }
 
     proptest! {

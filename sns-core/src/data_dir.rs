@@ -14,6 +14,8 @@ use crate::log::LogId;
 use crate::log::dir::network_file_system;
 use crate::own_file;
 
+pub(crate) mod restoring;
+
 /// The version of the layout below.
 const VERSION: u32 = 1;
 /// That of a directory whose log lies elsewhere: a program that knows only the first must not make
@@ -177,6 +179,7 @@ impl DataDir {
     pub fn open_existing(path: impl AsRef<Path>, force: bool) -> Result<Self> {
         let path = path.as_ref();
         let file = path.join("format.json");
+        restoring::refuse_unfinished(path)?;
         refuse_open_to_others(path)?;
         let text = match own_file::read(&file, own_file::SMALL_BYTES) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -223,6 +226,7 @@ impl DataDir {
                 .map_err(failed("making the directory", path))
         };
         dir(path)?;
+        restoring::refuse_unfinished(path)?;
         refuse_open_to_others(path)?;
         refuse_network(path, force)?;
         let known = [
@@ -246,21 +250,10 @@ impl DataDir {
         for part in ["log", "snapshots", "nodes"] {
             dir(&path.join(part))?;
         }
-        write_once(&path.join("secret"), &origin.secret)?;
-        let format = Format {
-            version: if origin.log_id.is_some() {
-                VERSION_ELSEWHERE
-            } else {
-                VERSION
-            },
-            data_id: origin.data_id.clone(),
-            made_at: Clock::system().now_ms(),
-            log_id: origin.log_id.map(|id| id.to_string()),
-        };
-        let json = serde_json::to_vec(&format)
-            .map_err(|e| Error::new(Reason::Internal, format!("format.json: {e}")))?;
-        // Last: whoever finds it finds all the rest. If two make the data at once, one file stays.
-        write_once(&path.join("format.json"), &json)
+        // Again: a restore that made its marker after the first look may have found nothing yet. One
+        // that makes it after this look finds the directories.
+        restoring::refuse_unfinished(path)?;
+        write_parts(path, origin)
     }
 
     /// Where it is; absolute.
@@ -434,6 +427,25 @@ pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     own_file::open_with(options.mode(0o600), path)
+}
+
+/// Writes `secret` and `format.json`.
+fn write_parts(path: &Path, origin: &Origin) -> Result<()> {
+    write_once(&path.join("secret"), &origin.secret)?;
+    let format = Format {
+        version: if origin.log_id.is_some() {
+            VERSION_ELSEWHERE
+        } else {
+            VERSION
+        },
+        data_id: origin.data_id.clone(),
+        made_at: Clock::system().now_ms(),
+        log_id: origin.log_id.map(|id| id.to_string()),
+    };
+    let json = serde_json::to_vec(&format)
+        .map_err(|e| Error::new(Reason::Internal, format!("format.json: {e}")))?;
+    // Last: whoever finds it finds all the rest. If two make the data at once, one file stays.
+    write_once(&path.join("format.json"), &json)
 }
 
 /// Writes a small file as a whole, synced; if it is there already, that one stays.

@@ -53,6 +53,11 @@ pub fn snapshot(data: &[u8]) {
     view::snapshot::fuzz::snapshot(data, room().path());
 }
 
+/// A backup: the frames, the header, what it says it holds.
+pub fn backup(data: &[u8]) {
+    crate::backup::file::read_any(data, room().path());
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -74,5 +79,6 @@ mod tests {
         each("entry", super::entry);
         each("page_token", super::page_token);
         each("snapshot", super::snapshot);
+        each("backup", super::backup);
     }
 }

@@ -11,6 +11,32 @@
 //! Indexes are contiguous from 1. `tail` is the first index that is not durable: readers never see
 //! it. A trimmed prefix is gone for good; `head` is the oldest index that can be read.
 //!
+//! A program may read a log without being a replica of it; what the payloads are, and the bytes on the
+//! disk, is told in `docs/log-format.md` of the repository.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use sns_core::log::Log as _;
+//! use sns_core::log::dir::{DirLog, DirLogOptions};
+//! # let dir = tempfile::tempdir()?;
+//! # let sns = sns_core::Sns::open(dir.path())?;
+//! # sns.user("alice")?;
+//!
+//! // Beside programs that write: it takes no lock and changes nothing.
+//! let options = DirLogOptions::default().create(false).read_only(true);
+//! let log = DirLog::open(&dir.path().join("log"), options)?;
+//! let (mut next, tail) = (log.head()?, log.tail()?);
+//! while next < tail {
+//!     for record in log.read(next, 1024 * 1024)? {
+//!         println!("entry {}: {} bytes", record.index, record.payload.len());
+//!         next = record.index + 1;
+//!     }
+//! }
+//! # assert_eq!(next, 2);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Source: Balakrishnan et al., CORFU (NSDI 2012); Delos (OSDI 2020).
 
 use std::fmt;

@@ -30,6 +30,7 @@ use std::time::Duration;
 /// let syncs = Arc::new(Syncs::default());
 /// let sns = Sns::builder(dir.path()).observer(syncs.clone()).open()?;
 /// sns.user("alice")?;
+/// sns.close(); // what was done a moment ago may not have been told before
 /// assert_eq!(syncs.0.load(Ordering::Relaxed), 1);
 /// # Ok(())
 /// # }

@@ -61,7 +61,7 @@ fn refused(why: &str) -> io::Error {
 }
 
 /// What others than this user may do to it, and what to type against that.
-pub(crate) fn open_to_others(path: &Path, found: &Metadata, secret: bool) -> Option<String> {
+pub fn open_to_others(path: &Path, found: &Metadata, secret: bool) -> Option<String> {
     let shown = path.display();
     let user = rustix::process::geteuid();
     let trusted = found.uid() == user.as_raw() || found.uid() == 0 || user.is_root();

@@ -21,6 +21,8 @@ use crate::view::{self, Standing, View};
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// How the directory of a view is named while it is deleted.
 const GONE: &str = "view.gone-";
+/// How the directory of a copy for a backup or an export begins; it goes with the call.
+pub(crate) const CUT: &str = "cut-";
 
 /// The directories of one node's view.
 #[derive(Clone, Debug)]
@@ -188,14 +190,16 @@ impl ViewFiles {
             .map_err(|e| io_failed("writing", &marker, e))
     }
 
-    /// Old views whose deletion was interrupted.
+    /// Old views whose deletion was interrupted, and copies of a process that died.
     fn remove_leftovers(&self) {
         for entry in fs::read_dir(&self.0.node_dir)
             .into_iter()
             .flatten()
             .flatten()
         {
-            if entry.file_name().to_string_lossy().starts_with(GONE) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(GONE) || name.starts_with(CUT) {
                 // If it stays, the next start tries again.
                 let _ = fs::remove_dir_all(entry.path());
             }

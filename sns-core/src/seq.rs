@@ -7,6 +7,21 @@ use std::fmt;
 /// Unique and totally ordered over all servers, so it is at once the id of a post, the cursor of a
 /// page, the resume token of a stream and the token with which one reads one's own writes.
 /// [`Seq::ZERO`] stands before everything.
+///
+/// Keep it as it is, or as a number ([`Seq::as_u64`]); as text where numbers are not of 64 bits (JavaScript). Seqs have gaps:
+/// the difference of two says nothing.
+///
+/// ```
+/// # fn main() -> sns_core::Result<()> {
+/// use sns_core::Seq;
+/// # let sns = sns_core::Sns::in_memory()?;
+/// # let alice = sns.user("alice")?;
+/// let (older, newer) = (sns.post(&alice, "1").wait()?, sns.post(&alice, "2").wait()?);
+/// assert!(Seq::ZERO < older.id && older.id < newer.id);
+/// assert_eq!(Seq::from_u64(newer.id.as_u64()), newer.id);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(
     Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
 )]

@@ -4,6 +4,16 @@ use crate::error::{Error, Result};
 use crate::limits;
 
 /// Plain data that tunes a replica; nothing in it changes what is true.
+///
+/// ```
+/// # fn main() -> sns_core::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// let mut settings = sns_core::Settings::default();
+/// settings.cache_bytes = 16 * 1024 * 1024; // a small program beside others
+/// let sns = sns_core::Sns::builder(dir.path()).settings(settings).open()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {

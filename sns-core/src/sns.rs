@@ -23,7 +23,13 @@ use crate::write::{UserMade, Write};
 /// A social feed in this process: one replica of the log, and all that is read and written.
 ///
 /// A cheap clone: all clones share one replica, which stops with the last of them or with
-/// [`Sns::close`]. Every call can be made from any thread; no runtime is needed.
+/// [`Sns::close`]. Every call can be made from any thread; no runtime is needed. Which calls block, and for what,
+/// is told in [`guide::threads`](crate::guide::threads): the drop of the last clone does, so do it
+/// outside of an async runtime.
+///
+/// # Durability
+/// A program need not stop in any special way: it may be killed at any moment, and what it was told
+/// is done is there when the directory is opened the next time.
 ///
 /// ```
 /// # fn main() -> sns_core::Result<()> {

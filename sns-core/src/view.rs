@@ -4,8 +4,8 @@
 pub(crate) mod apply;
 mod codec;
 mod digest;
-mod keys;
-mod lists;
+pub(crate) mod keys;
+pub(crate) mod lists;
 pub(crate) mod memory;
 pub(crate) mod pages;
 mod posts;
@@ -14,7 +14,7 @@ mod scrub;
 pub(crate) mod seams;
 mod slots;
 pub(crate) mod snapshot;
-mod store;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -34,7 +34,7 @@ use self::memory::{Memory, Miss};
 use self::seams::Seams;
 use self::store::Store;
 use self::writer::Writer;
-use crate::command::{Entry, Intent};
+use crate::command::{Command, Entry, Intent};
 use crate::error::{Error as CoreError, Reason};
 use crate::limits;
 use crate::log::LogId;
@@ -324,6 +324,52 @@ impl View {
         Ok(outcomes)
     }
 
+    /// Takes in one fact of other data as if it had happened at `seq` and at this log time; there is
+    /// no log, and what comes of it is kept by a snapshot alone.
+    ///
+    /// # Errors
+    /// The view is of no use any more.
+    pub(crate) fn take_in(
+        &self,
+        seq: Seq,
+        log_time_ms: u64,
+        intent: Intent,
+    ) -> Result<apply::Outcome, Error> {
+        self.writer.wait_for_room()?;
+        let mut memory = self.memory.write();
+        memory.meta.log_time_ms = log_time_ms;
+        let command = Command {
+            request_id: None,
+            seen: Seq::ZERO,
+            intent,
+        };
+        let applied = Apply {
+            memory: &mut memory,
+            store: &self.store,
+            rules: self.rules,
+            changes: &mut Vec::new(),
+        }
+        .command(seq, &command);
+        let applied = applied.inspect_err(|_| memory.abandon())?;
+        memory.meta.applied = memory.meta.applied.max(seq);
+        memory.meta.entry_done = true;
+        if memory.batch_is_full() || self.writer.wants_entry_end() {
+            let batch = memory.seal();
+            self.writer.push(batch);
+        }
+        memory.touch();
+        memory.evict();
+        Ok(applied.outcome)
+    }
+
+    /// Where facts end that were taken in: at `seq`, behind them all, and at this log time.
+    pub(crate) fn end_at(&self, seq: Seq, log_time_ms: u64) {
+        let mut memory = self.memory.write();
+        debug_assert!(memory.meta.applied < seq);
+        memory.meta.applied = seq;
+        memory.meta.log_time_ms = log_time_ms;
+    }
+
     fn note_digest(&self, index: u64) {
         let digest = self.memory.read().meta.digest;
         let mut history = self.history.lock();
@@ -452,17 +498,21 @@ impl View {
         self.writer.stuck()
     }
 
-    /// Copies the view into `dir` while sled stands still at the end of an entry; memory goes on
-    /// serving and applying meanwhile.
+    /// Copies the view into `dir` while sled stands still at the end of an entry, with all that is applied
+    /// now; memory goes on serving and applying meanwhile.
     ///
     /// # Errors
     /// `Busy`: one is being made, or too much waited to be written. `Io`.
     pub(crate) fn snapshot(&self, dir: &Path) -> Result<snapshot::SnapshotInfo, Error> {
         let (done, result) = oneshot::channel();
         let dir = dir.to_owned();
-        self.writer.hold(Box::new(move |store, meta, give_up| {
-            let _ = done.send(snapshot::write(&dir, store, meta, give_up));
-        }))?;
+        let from = self.memory.read().meta.applied;
+        let write = Box::new(
+            move |store: &Store, meta: &Meta, give_up: &dyn Fn() -> bool| {
+                let _ = done.send(snapshot::write(&dir, store, meta, give_up));
+            },
+        );
+        self.writer.hold(from, write)?;
         result.recv().unwrap_or(Err(Error::Busy))
     }
 

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use crate::config_cmd::ConfigArgs;
+use crate::doctor::DoctorArgs;
 use crate::doors::DoorArgs;
+use crate::gateway::GatewayArgs;
 use crate::limits::LimitArgs;
+use crate::manual::{CompletionArgs, ManArgs};
 
 /// The server of SNS: a social feed that you can replicate and kill.
 #[derive(Debug, Parser)]
@@ -16,6 +20,11 @@ pub struct Args {
     /// Print one JSON object a line, errors too.
     #[arg(long, global = true)]
     pub json: bool,
+    /// A file with settings (TOML): a key is a long flag, a table a command. Flags and variables go
+    /// before it.
+    // Empty counts as not given.
+    #[arg(long, value_name = "FILE", env = "SNS_CONFIG", global = true)]
+    pub config: Option<std::ffi::OsString>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -29,10 +38,14 @@ pub enum Command {
     Up(Up),
     /// Stop everything that runs on a data directory.
     Down(Down),
+    /// Replace running processes by the program as it is on disk now, one after the other.
+    Restart(crate::restart::RestartArgs),
     /// Show every server: state, lag, restarts.
     Status(StatusArgs),
     /// Run a router: it hands servers to clients.
     Router(RouterArgs),
+    /// Serve the client of a course, CSCE 438: see docs/course.md.
+    Gateway(GatewayArgs),
     /// Run the master of a pair.
     Master(Node),
     /// Run the slave of a pair; it starts and watches its master.
@@ -51,6 +64,20 @@ pub enum Command {
     /// Make, check and list snapshots.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Back a feed up, and bring it back.
+    #[command(subcommand)]
+    Backup(crate::backup::BackupCommand),
+    /// Write everything as JSON lines, beside running servers.
+    Export(crate::export::ExportArgs),
+    /// Show or check what counts: flags, variables, a file, defaults.
+    #[command(subcommand)]
+    Config(ConfigArgs),
+    /// Look at this machine and its data, and say what to do before it fails.
+    Doctor(DoctorArgs),
+    /// Print what completes this program's words in a shell.
+    Completions(CompletionArgs),
+    /// Write manual pages: one for each command into a directory, or the first to stdout.
+    Man(ManArgs),
 }
 
 /// How a router draws servers.
@@ -249,6 +276,9 @@ pub struct Up {
     /// it [default: the next free ports above all others]. `off`: no pages, no metrics.
     #[arg(long, value_name = "ADDR", env = "SNS_HTTP")]
     pub http: Option<String>,
+    /// Serve the client of a course there too, CSCE 438: see docs/course.md. Port 0 is drawn.
+    #[arg(long, value_name = "ADDR", env = "SNS_COURSE")]
+    pub course: Option<String>,
     /// Log calls that take longer.
     #[command(flatten)]
     pub slow: Slow,
@@ -348,6 +378,14 @@ pub struct Node {
         required = true
     )]
     pub router: Vec<String>,
+    /// What is done about the other node of the pair when it is not there.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "SNS_PARTNER",
+        default_value = "start"
+    )]
+    pub partner: PartnerBy,
     /// Where browsers connect, and who collects metrics; off loopback only with TLS. Port 0 is drawn and kept in
     /// DATA/nodes/NODE/node.json. `off`: no page, no metrics.
     #[arg(
@@ -369,6 +407,18 @@ pub struct Node {
     /// Who may get in.
     #[command(flatten)]
     pub doors: DoorArgs,
+}
+
+/// Who starts the other node of a pair.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[non_exhaustive]
+pub enum PartnerBy {
+    /// This one does, whenever it is not there.
+    #[default]
+    Start,
+    /// Somebody else, as systemd does: it is only watched, and killed when it hangs.
+    #[value(name = "watch")]
+    Others,
 }
 
 /// What counts as slow.
@@ -467,6 +517,11 @@ pub struct Import {
     /// JSON objects, one a line, with `author` and `text`.
     #[arg(long, value_name = "F", group = "what")]
     pub posts: Option<PathBuf>,
+    /// Everything, as `sns-server export` wrote it (`-`: from stdin), into a directory that is missing
+    /// or empty.
+    #[arg(long, value_name = "F", group = "what")]
+    #[arg(conflicts_with_all = ["users", "follows", "posts"])]
+    pub all: Option<PathBuf>,
 }
 
 /// `log`
@@ -527,6 +582,13 @@ mod tests {
             "snapshot create --data d",
             "snapshot verify --data d",
             "snapshot list --data d --json",
+            "backup create --data d --out f --force",
+            "backup create --data d --out - --json",
+            "backup verify f",
+            "backup restore f --data d --keep-id",
+            "export --data d",
+            "export --data d --out f --without-accounts --force",
+            "import --data d --all f",
             "up --log nats://a,b,c --nats-replicas 3 --nats-user u --nats-password-file f",
             "log dump --log nats://a",
             "log copy --from d --to nats://a:4222,b:4222 --nats-stream S",
@@ -545,6 +607,9 @@ mod tests {
             "status --router http://h:1 --data d",
             "import --data d",
             "import --data d --users u --undirected",
+            "import --data d --users u --all f",
+            "backup create --data d",
+            "backup restore f",
             "master --name a --data d --listen h:1 --peer-listen h:2",
             "up --nats-user me",
             "up --tls-cert c",

@@ -227,10 +227,12 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 fn tell(files: &Files, config: &CertConfig, made: bool) {
     let path = |path: &Path| escaped(&path.display().to_string());
-    let names: Vec<&str> = ALWAYS
-        .into_iter()
-        .chain(config.hosts.iter().map(String::as_str))
-        .collect();
+    let mut names: Vec<&str> = ALWAYS.to_vec();
+    for host in &config.hosts {
+        if !names.contains(&host.as_str()) {
+            names.push(host);
+        }
+    }
     let kept = if made {
         "a new CA"
     } else {

@@ -1,16 +1,17 @@
 //! The program around [`run`](crate::run): arguments, tracing, the runtime, exit codes.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
 use clap::error::ErrorKind as Clap;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::Args;
 use crate::config::{Config, Task};
 use crate::failure::{Failure, Result};
-use crate::{shutdown, telemetry};
+use crate::layers::{self, Early, Needs};
+use crate::pair::process;
+use crate::{again, config_file, notify, shutdown, telemetry};
 
 /// How long the end waits for threads that still read; nothing depends on them.
 const GRACE: Duration = Duration::from_millis(100);
@@ -20,28 +21,46 @@ const UNFINISHED: u8 = 7;
 
 /// Does what the command line says; the exit code is that of STYLE's table.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => return usage(&error),
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let read = layers::resolve(&words, &variable, Needs::All);
+    let read = read.and_then(|resolved| Ok((resolved.args()?, resolved)));
+    let (args, resolved) = match read {
+        Ok(read) => read,
+        Err(Early::Typed(error)) => return usage(&error),
+        Err(Early::File(failure)) => return failed(&failure, asked_for_json()),
     };
     let json = args.json;
-    match checked(args).and_then(run) {
+    let text = |name: &str| variable(name).and_then(|value| value.into_string().ok());
+    let config = Config::check(args, text).map_err(|failure| resolved.blame(failure));
+    match config.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            telemetry::print_failure(&failure, json);
-            failure.exit_code().into()
-        }
+        Err(failure) => failed(&failure, json),
     }
 }
 
-fn checked(args: Args) -> Result<Config> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    Config::check(args, variable)
+fn failed(failure: &Failure, json: bool) -> ExitCode {
+    telemetry::print_failure(failure, json);
+    failure.exit_code().into()
+}
+
+/// An environment variable; one that is empty counts as not set.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Before it is known what the line means.
+fn asked_for_json() -> bool {
+    std::env::args_os().any(|typed| typed == "--json")
 }
 
 fn run(config: Config) -> Result<()> {
     telemetry::start(config.task.is_server())?;
+    if config.task.is_server() || matches!(config.task, Task::Import(_)) {
+        // Before there are threads, so that all of them leave these signals alone.
+        shutdown::hold()?;
+    }
     if config.task.is_server() {
+        process::program().map_err(|e| Failure::io("cannot find this program", &e))?;
         allow_many_connections();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,6 +79,10 @@ fn run(config: Config) -> Result<()> {
         Box::pin(crate::run(config, shutdown)).await
     });
     runtime.shutdown_timeout(GRACE);
+    notify::last_words();
+    if ended.is_ok() && again::settle() {
+        return Err(again::exec());
+    }
     ended
 }
 
@@ -75,15 +98,10 @@ fn allow_many_connections() {
 
 /// Help and version go to stdout; what was typed wrong to stderr, as JSON if that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
-    let json = std::env::args_os().any(|typed| typed == "--json");
+    let json = asked_for_json();
     let asked = matches!(error.kind(), Clap::DisplayHelp | Clap::DisplayVersion);
     if json && !asked {
-        let text = error.render().to_string();
-        // The first paragraph says what is wrong; the rest is usage.
-        let first = text.split("\n\n").next().unwrap_or_default();
-        let line: Vec<&str> = first.split_whitespace().collect();
-        let message = line.join(" ");
-        let message = message.strip_prefix("error: ").unwrap_or(&message);
+        let message = config_file::first_paragraph(error);
         telemetry::print_failure(&Failure::invalid(message), true);
     } else {
         // A reader that is gone is not worth an error.

@@ -52,8 +52,9 @@ pub async fn run(config: DownConfig) -> Result<()> {
         stopped += stopping.handles.len();
     }
     stopped += stop_nodes(&data, Vec::new()).await?;
-    if let Some(router) = run.and_then(|run| run.router) {
-        stopped += stop_processes(vec![router]).await?;
+    if let Some(run) = run {
+        let others = run.course.into_iter().chain(run.router);
+        stopped += stop_processes(others.collect()).await?;
     }
     forget(&data);
     let data = escaped(&data.display().to_string());

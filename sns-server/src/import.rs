@@ -2,8 +2,9 @@
 //!
 //! Every line is checked before the first is written. The commands carry no request ids, so an
 //! import does not push out what the servers remember of their clients; a second run changes no
-//! follow, but it posts again.
+//! follow, but it posts again. `--all` makes a whole feed of an export.
 
+mod all;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod load;
@@ -64,6 +65,10 @@ pub struct Summary {
 /// On return everything counted in the summary survives a power cut.
 pub fn run(config: &ImportConfig, json: bool, stop: &CancellationToken) -> Result<Summary> {
     let started = Instant::now();
+    if let Some(file) = &config.all {
+        all::run(&config.data, file, json, stop)?;
+        return Ok(Summary::default());
+    }
     let sources = sources(config);
     let mut checked = Summary::default();
     let bar = FileBar::new("checking", &sources);

@@ -10,6 +10,7 @@ mod accept;
 mod answer;
 mod bounds;
 mod complaints;
+mod connection;
 mod frames;
 mod gather;
 mod grpc;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::bounds::neighbourhood;
+pub use self::connection::Connection;
 pub(crate) use self::grpc::serve as serve_grpc;
 pub(crate) use self::pages::serve as serve_pages;
 
@@ -54,6 +56,8 @@ pub enum Listener {
     Partner,
     /// Clients ask for servers, servers announce themselves.
     Router,
+    /// Clients of the course call.
+    Course,
 }
 
 impl Listener {
@@ -64,6 +68,7 @@ impl Listener {
             Self::Pages => "pages",
             Self::Partner => "partner",
             Self::Router => "router",
+            Self::Course => "course",
         }
     }
 }
@@ -98,7 +103,7 @@ pub const PARTNER_CONNECTIONS: usize = 64;
 pub const CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// Descriptors that are left for everything but connections: files of the log and of the view.
-const OTHER_DESCRIPTORS: usize = 256;
+pub const OTHER_DESCRIPTORS: usize = 256;
 
 impl Default for Limits {
     fn default() -> Self {

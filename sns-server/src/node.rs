@@ -22,6 +22,7 @@ use crate::http::{self, Parts, Site};
 use crate::metrics::Metrics;
 use crate::net::tls::Tls;
 use crate::net::{self, Door, Listener};
+use crate::notify;
 use crate::pair::driver::{self, Keys, PairConfig};
 use crate::pair::process::lock_holder;
 use crate::pair::told::{self, Telling};
@@ -85,6 +86,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<()> 
     if let Some(tls) = tls.clone() {
         parts.spawn(tls.watch(ending.clone()));
     }
+    parts.spawn(under_a_manager(ending.clone()));
     let slow = Duration::from_millis(config.page.slow_call_ms);
     let metrics = Arc::new(Metrics::new(&node, &config.pair, slow));
     let accounts = config.page.auth.auth == AuthMode::Accounts;
@@ -321,6 +323,12 @@ async fn note_start(probe: Arc<Probe>, sns: Sns, ending: CancellationToken) -> R
     Ok(())
 }
 
+/// What a service manager wants besides: that the threads of calls come through, and SIGHUP.
+async fn under_a_manager(ending: CancellationToken) -> Result<()> {
+    tokio::join!(notify::beat(ending.clone()), notify::on_reload(ending));
+    Ok(())
+}
+
 /// Keeps health as the replica is.
 async fn follow_health(sns: Sns, health: Health, ending: CancellationToken) -> Result<()> {
     let mut tick = tokio::time::interval(HEALTH_TICK);
@@ -334,6 +342,9 @@ async fn follow_health(sns: Sns, health: Health, ending: CancellationToken) -> R
         if serves != said {
             health.set(serves).await;
             said = serves;
+            if serves {
+                notify::ready();
+            }
             tracing::info!(applied = ?sns.applied(), serves, "the state changed");
         }
     }

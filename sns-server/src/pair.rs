@@ -10,6 +10,7 @@
 
 use sns_proto::pair::v1::HeartbeatResponse;
 
+pub(crate) mod child;
 pub mod deaths;
 pub mod driver;
 pub mod heartbeat;

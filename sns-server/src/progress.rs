@@ -20,6 +20,12 @@ impl Bar {
         Self::new(what, total, style)
     }
 
+    /// One that counts lines.
+    pub(crate) fn lines(what: &'static str, total: u64) -> Self {
+        let style = "{msg} {wide_bar} {human_pos}/{human_len} lines {per_sec} {eta}";
+        Self::new(what, total, style)
+    }
+
     fn new(what: &'static str, total: u64, style: &str) -> Self {
         let target = if std::io::stderr().is_terminal() {
             ProgressDrawTarget::stderr_with_hz(10)

@@ -37,9 +37,45 @@ pub struct NodeFile {
     /// What it speaks TLS with, so that whoever may read that can ask it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFiles>,
+    /// With `stopping`: the same process goes on as the program that is on disk then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub again: bool,
+    /// Whom it announces to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<String>,
+    /// What it runs.
+    #[serde(flatten)]
+    pub program: Option<Program>,
+}
+
+/// What a process runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// The version of the program.
+    pub version: String,
+    /// The highest `min_version` of an entry that it can apply.
+    pub log_version: u32,
+    /// The file, as it would be started again.
+    pub program: PathBuf,
+}
+
+impl Program {
+    /// This program; `None` when nobody can tell which file it is.
+    pub fn own() -> Option<Self> {
+        Some(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            log_version: sns_core::LOG_VERSION,
+            program: process::program().ok()?,
+        })
+    }
 }
 
 impl NodeFile {
+    /// It was asked to stop, and to come back only when it is asked to.
+    pub fn stops(&self) -> bool {
+        self.stopping && !self.again
+    }
+
     /// Its path in the directory of the node.
     pub fn path(node_dir: &Path) -> PathBuf {
         node_dir.join("node.json")
@@ -70,9 +106,24 @@ pub struct RunFile {
     pub router_url: String,
     /// How often `up` started the router again.
     pub router_restarts: u64,
+    /// How many pairs it keeps; 0: an older version wrote this.
+    #[serde(default)]
+    pub pairs: u32,
+    /// Its gateway for the client of the course, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<ProcessId>,
+    /// Where that listens; empty when there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub course_address: String,
+    /// How often `up` started it again.
+    #[serde(default)]
+    pub course_restarts: u64,
     /// What all of it speaks TLS with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsFiles>,
+    /// What `up` itself runs.
+    #[serde(flatten)]
+    pub program: Option<Program>,
 }
 
 impl RunFile {

@@ -10,6 +10,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::again;
 use crate::failure::{Failure, Result};
 use crate::net::{self, Door};
 
@@ -23,22 +24,31 @@ pub const DRAIN: Duration = Duration::from_millis(3_500);
 /// `Unavailable`: the port is in use, or not ours to take; the message names `flag`.
 pub async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     use std::io::ErrorKind as Io;
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| match e.kind() {
-            Io::AddrInUse => Failure::unavailable(format!(
-                "{flag} {address} is in use: another program listens there; stop it (`sns-server \
+    let bound = match again::place_of(flag, address) {
+        // Taken meanwhile: then another one, as at any start.
+        Some(before) => match TcpListener::bind(before).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(address).await,
+        },
+        None => TcpListener::bind(address).await,
+    };
+    if let Ok(Ok(place)) = bound.as_ref().map(TcpListener::local_addr) {
+        again::note_place(flag, place);
+    }
+    bound.map_err(|e| match e.kind() {
+        Io::AddrInUse => Failure::unavailable(format!(
+            "{flag} {address} is in use: another program listens there; stop it (`sns-server \
              down` stops one of ours) or choose another port"
-            )),
-            Io::AddrNotAvailable => {
-                Failure::invalid(format!("{flag} {address} is no address of this machine"))
-            }
-            Io::PermissionDenied => Failure::new(
-                ErrorKind::Denied,
-                format!("{flag} {address} may not be used by this user: choose a port above 1023"),
-            ),
-            _ => Failure::unavailable(format!("cannot listen on {flag} {address}: {e}")),
-        })
+        )),
+        Io::AddrNotAvailable => {
+            Failure::invalid(format!("{flag} {address} is no address of this machine"))
+        }
+        Io::PermissionDenied => Failure::new(
+            ErrorKind::Denied,
+            format!("{flag} {address} may not be used by this user: choose a port above 1023"),
+        ),
+        _ => Failure::unavailable(format!("cannot listen on {flag} {address}: {e}")),
+    })
 }
 
 /// The address that a listener has, with the port that was drawn.

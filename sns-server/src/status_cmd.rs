@@ -107,6 +107,8 @@ struct Row {
     restarts: Option<u64>,
     digest: Option<String>,
     reason: Option<String>,
+    /// Of the program; known of what runs on the data directory.
+    version: Option<String>,
 }
 
 impl Row {
@@ -129,7 +131,34 @@ impl Row {
             restarts: Some(server.restarts),
             digest: text(server.digest).filter(|_| runs),
             reason: text(server.reason),
+            version: None,
         }
+    }
+
+    /// The gateway of the course, if `up` has one.
+    fn course(run: &RunFile) -> Option<Self> {
+        let alive = run.course.as_ref().filter(|id| id.is_alive());
+        let state_of = |id: &process::ProcessId| match process::doing(id.pid) {
+            "stopped" => ServerState::Hung,
+            _ => ServerState::Serving,
+        };
+        let address = Some(run.course_address.clone()).filter(|address| !address.is_empty())?;
+        Some(Self {
+            name: "course".to_owned(),
+            pair: None,
+            role: "gateway",
+            address: Some(address),
+            pid: alive.map(|id| id.pid),
+            state: state(alive.map_or(ServerState::Failed, state_of)),
+            applied: None,
+            tail: None,
+            lag: None,
+            streams: None,
+            restarts: Some(run.course_restarts),
+            digest: None,
+            reason: None,
+            version: None,
+        })
     }
 
     fn router(uri: &Uri, answer: &Result<(), Status>) -> Self {
@@ -153,6 +182,7 @@ impl Row {
             restarts: None,
             digest: None,
             reason: reason.map(|status| status.message().to_owned()),
+            version: None,
         }
     }
 }
@@ -227,16 +257,25 @@ async fn by_data(data: &Path) -> Result<Vec<Row>> {
         .iter()
         .map(|node| ask(&data, node, me.as_ref(), &told));
     let mut rows: Vec<Row> = join_all(asked).await;
+    for row in &mut rows {
+        row.version = version_of(&data, row);
+    }
     if let (Some(uri), Some(run), Some(listed)) = (uri, run, listed) {
         let mut row = Row::router(&uri, &listed.map(drop));
-        row.pid = run
-            .router
-            .filter(process::ProcessId::is_alive)
-            .map(|id| id.pid);
+        let router = run.router.clone();
+        row.pid = router.filter(process::ProcessId::is_alive).map(|id| id.pid);
         row.restarts = Some(run.router_restarts);
         rows.push(row);
+        rows.extend(Row::course(&run));
     }
     Ok(rows)
+}
+
+/// What a living node runs, as it wrote down itself.
+fn version_of(data: &Path, row: &Row) -> Option<String> {
+    let file = NodeFile::read(&data.join("nodes").join(&row.name))?;
+    let runs = row.pid.is_some() && file.process.map(|id| id.pid) == row.pid;
+    file.program.filter(|_| runs).map(|program| program.version)
 }
 
 /// One node: its own word if it gives one, else that of its partner by way of a router, else what

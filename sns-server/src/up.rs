@@ -22,18 +22,23 @@ use crate::config::{PageFlags, ROUTER_DEFAULT, UpConfig, UpHttp};
 use crate::down;
 use crate::failure::{Failure, Result};
 use crate::net::tls::{Dial, TlsFiles};
+use crate::notify::Watchdog;
+use crate::pair::child::{adopts_orphans, reap_orphans};
 use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
-use crate::run_file::{self, Living, NodeFile, RunFile};
+use crate::run_file::{self, Living, NodeFile, Program, RunFile};
 use crate::telemetry::escaped;
 use crate::token::{InternalKey, Purpose};
-use crate::{output, serve, status_cmd};
+use crate::{again, notify, output, serve, status_cmd};
 
+mod course;
 mod keeper;
 mod pairs;
 mod plan;
+mod resume;
 mod router;
 
+use course::CourseProcess;
 use keeper::Keeper;
 use pairs::PairOfNodes;
 use plan::Plan;
@@ -55,25 +60,34 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     let data = config.data.clone();
     let data = blocking(move || Ok(data.open()?.path().to_owned())).await?;
     // Held to the end: the kernel lets go of it, however this process ends.
-    let _lock = lock(&data)?;
-    refuse_if_living(&data).await?;
-    if config.listen.port() != 0 {
-        drop(serve::bind("--listen", config.listen).await?);
-    }
-    let plan = Plan::new(config.servers, config.listen, config.http)?;
-    for node in plan.nodes() {
-        node.file.write(&data.join("nodes").join(&node.name))?;
-    }
+    let _lock = lock_soon(&data).await?;
+    let taken_over = resume::plan(&data, config.servers);
+    let plan = match &taken_over {
+        Some((plan, _)) => plan,
+        None => &fresh_plan(&config, &data).await?,
+    };
     let mut watching = JoinSet::new();
     if let Some(tls) = tls.clone() {
         watching.spawn(tls.watch_files(shutdown.clone()));
     }
-    let mut up = Up::new(&config, &plan, data, Dial::mutual(tls.as_ref()))?;
+    watching.spawn(notify::on_reload(shutdown.clone()));
+    let mut up = Up::new(&config, plan, data, Dial::mutual(tls.as_ref()))?;
+    if let Some((_, run)) = &taken_over {
+        up.take_over(run);
+    }
     up.write_run_file()?;
-    let ended = match up.until_serving(&plan, &shutdown).await {
-        Ok(true) => match up.greet(&plan) {
+    let serves = match &taken_over {
+        Some(_) => Ok(true),
+        None => up.until_serving(plan, &shutdown).await,
+    };
+    let ended = match serves {
+        Ok(true) => match up.greet(plan, taken_over.is_none()) {
             Ok(()) => {
                 up.keep(&shutdown).await;
+                if again::settle() {
+                    // All of them go on, as children of the program that takes this one's place.
+                    return Ok(());
+                }
                 Ok(())
             }
             mute => mute,
@@ -82,6 +96,33 @@ pub async fn run(config: UpConfig, shutdown: CancellationToken) -> Result<()> {
     };
     let stopped = up.stop().await;
     ended.and(stopped)
+}
+
+/// Where everything is to be; written down for each node.
+async fn fresh_plan(config: &UpConfig, data: &Path) -> Result<Plan> {
+    refuse_if_living(data).await?;
+    if config.listen.port() != 0 {
+        drop(serve::bind("--listen", config.listen).await?);
+    }
+    let plan = Plan::new(config.servers, config.listen, config.http)?;
+    for node in plan.nodes() {
+        node.file.write(&data.join("nodes").join(&node.name))?;
+    }
+    Ok(plan)
+}
+
+/// As [`lock`]. While a program is replaced by itself the lock is free for a moment: who looks then
+/// finds living servers, and lets go of it again.
+async fn lock_soon(data: &Path) -> Result<File> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match lock(data) {
+            Err(_) if again::before().is_some() && Instant::now() < deadline => {
+                tokio::time::sleep(TICK).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// One `up` a directory: a lock on the directory itself.
@@ -107,9 +148,13 @@ async fn refuse_if_living(data: &Path) -> Result<()> {
         let dying = |living: &&Living| ProcessId::of(living.pid).is_none();
         let dying = held.iter().filter(dying).count();
         let mut names: Vec<&str> = held.iter().map(|living| living.node.as_str()).collect();
-        let router = RunFile::read(data).and_then(|run| run.router);
-        if router.is_some_and(|id| id.is_alive()) {
+        let run = RunFile::read(data);
+        let alive = |id: &Option<ProcessId>| id.as_ref().is_some_and(ProcessId::is_alive);
+        if run.as_ref().is_some_and(|run| alive(&run.router)) {
             names.push("a router");
+        }
+        if run.as_ref().is_some_and(|run| alive(&run.course)) {
+            names.push("a gateway of the course");
         }
         if names.is_empty() {
             return Ok(());
@@ -136,6 +181,7 @@ struct Up {
     url: String,
     router: Keeper<RouterProcess>,
     pairs: Vec<Keeper<PairOfNodes>>,
+    course: Option<Keeper<CourseProcess>>,
     started: Instant,
     /// As `run.json` has it.
     written: Option<RunFile>,
@@ -173,7 +219,12 @@ impl Up {
             let pair = PairOfNodes::new(&pair.name, ip, &storage, &uri, page, doors)?;
             Ok(Keeper::new(pair, PairOfNodes::RULES, started))
         });
+        let course = config.course.map(|listen| {
+            let course = CourseProcess::new(config, listen, &data, &url)?;
+            Ok::<_, Failure>(Keeper::new(course, CourseProcess::RULES, started))
+        });
         Ok(Self {
+            course: course.transpose()?,
             pairs: pairs.collect::<Result<_>>()?,
             router,
             tls: config.doors.tls.clone(),
@@ -195,7 +246,12 @@ impl Up {
             router: self.router.kept().id(),
             router_url: self.url.clone(),
             router_restarts: self.router.restarts(),
+            pairs: u32::try_from(self.pairs.len()).unwrap_or(u32::MAX),
+            course: self.course.as_ref().and_then(|course| course.kept().id()),
+            course_address: self.course_address(),
+            course_restarts: self.course.as_ref().map_or(0, Keeper::restarts),
             tls: self.tls.clone(),
+            program: Program::own(),
         };
         if self.written.as_ref() != Some(&file) {
             file.write(&self.data)?;
@@ -204,10 +260,28 @@ impl Up {
         Ok(())
     }
 
+    /// Where the course's clients connect; empty when there is no gateway.
+    fn course_address(&self) -> String {
+        let course = self.course.as_ref();
+        course.map_or_else(String::new, |course| course.kept().address().to_string())
+    }
+
     fn tick(&mut self) {
         self.router.tick();
+        if let Some(course) = &mut self.course {
+            course.tick();
+        }
         for pair in &mut self.pairs {
             pair.tick();
+        }
+        if adopts_orphans() {
+            let pairs = self.pairs.iter().filter_map(|pair| pair.kept().child());
+            let ours: Vec<u32> = pairs
+                .chain(self.router.kept().id())
+                .chain(self.course.as_ref().and_then(|course| course.kept().id()))
+                .map(|id| id.pid)
+                .collect();
+            reap_orphans(&ours);
         }
         if let Err(error) = self.write_run_file() {
             tracing::warn!(%error, "cannot write run.json");
@@ -239,6 +313,11 @@ impl Up {
                     "the router does not start: {why}"
                 )));
             }
+            if let Some(why) = self.course.as_ref().and_then(Keeper::failure) {
+                return Err(Failure::unavailable(format!(
+                    "the gateway of the course does not start: {why}"
+                )));
+            }
             for pair in &self.pairs {
                 if let Some(why) = pair.failure() {
                     let pair = pair.kept().name();
@@ -255,7 +334,14 @@ impl Up {
                     escaped(&failed.reason)
                 )));
             }
-            let missing = missing(plan, &listed);
+            let mut missing = missing(plan, &listed);
+            if self
+                .course
+                .as_ref()
+                .is_some_and(|it| !it.kept().has_answered())
+            {
+                missing.push("the gateway of the course".to_owned());
+            }
             if missing.is_empty() {
                 return Ok(true);
             }
@@ -276,7 +362,16 @@ impl Up {
     }
 
     /// The one line for programs, and the lines for people.
-    fn greet(&self, plan: &Plan) -> Result<()> {
+    fn greet(&self, plan: &Plan, first: bool) -> Result<()> {
+        notify::ready();
+        notify::status(&format!("pairs: {}; router {}", self.pairs.len(), self.url));
+        if !first {
+            tracing::info!(
+                router = self.url,
+                "goes on with what the former program started"
+            );
+            return Ok(());
+        }
         output::line(&format!("router {}", self.url))?;
         let mut flag = if self.url == ROUTER_DEFAULT {
             String::new()
@@ -314,6 +409,10 @@ impl Up {
             lines.push(format!("in a browser:              {scheme}://{page}/"));
             lines.push(format!("the servers in a browser:  {scheme}://{page}/ops"));
         }
+        if self.course.is_some() {
+            let at = self.course_address();
+            lines.push(format!("the course's client:       connects to {at}"));
+        }
         for line in lines {
             output::message(&line);
         }
@@ -324,10 +423,14 @@ impl Up {
         let mut tick = interval(TICK);
         // One that slept has one tick to make up for, not many.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watchdog = Watchdog::new();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => {
+                    self.tick();
+                    watchdog.alive();
+                }
             }
         }
     }
@@ -335,6 +438,15 @@ impl Up {
     /// All nodes first, the router last: clients are told who drains.
     async fn stop(&mut self) -> Result<()> {
         self.router.stop();
+        // First whoever has something to post still.
+        let course = match &mut self.course {
+            Some(course) => {
+                course.stop();
+                let id = course.kept().id().into_iter().collect();
+                down::stop_processes(id).await.map(drop)
+            }
+            None => Ok(()),
+        };
         let mut ours = Vec::new();
         for pair in &mut self.pairs {
             pair.stop();
@@ -346,7 +458,7 @@ impl Up {
             None => Ok(()),
         };
         down::forget(&self.data);
-        nodes.map(drop).and(router)
+        course.and(nodes.map(drop)).and(router)
     }
 }
 

@@ -9,10 +9,12 @@ use http::Method;
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use sns_core::{Seq, Username};
+use sns_proto::csce438::sns_service_client::SnsServiceClient;
 use sns_proto::v1::router_service_client::RouterServiceClient;
 use sns_proto::v1::{AnnounceRequest, ErrorReason, Server as Node};
 use sns_server::announce;
 use sns_server::args::AuthMode;
+use sns_server::gateway::{self, GatewayConfig};
 use sns_server::net::{Door, Listener};
 use sns_server::service::router::{Rules, serve_on};
 use sns_server::service::status::reason_name;
@@ -260,7 +262,12 @@ async fn no_call_of_a_server_opens_to_what_is_not_its_key() {
     let (server, keys, revoked) = house(dir.path()).await;
     let channel = server.channel().await;
     for (door, needs) in doors("gRPC") {
-        if door.starts_with("sns.v1.RouterService") || door.starts_with("sns.pair") {
+        // Of other listeners, with tests of their own.
+        let elsewhere = ["sns.v1.RouterService", "sns.pair", "csce438."];
+        if elsewhere.iter().any(|other| door.starts_with(other)) {
+            // Reached without a key it is not there at all.
+            let came = knock(channel.clone(), door, "").await.unwrap_err();
+            assert_eq!(came.code(), Code::Unimplemented, "{door}");
             continue;
         }
         let Some(needed) = scopes_of(needs) else {
@@ -367,6 +374,58 @@ async fn a_heartbeat_is_answered_to_the_partner_alone() {
     let shown = key.sign("", now_ms());
     let came = knock(channel, door, shown.to_str().unwrap()).await;
     assert!(opened(&came), "{came:?}");
+}
+
+#[tokio::test]
+async fn the_gateway_of_the_course_opens_to_a_name_that_logged_in_over_the_same_connection() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let config = GatewayConfig {
+        listen: address,
+        routers: vec!["127.0.0.1:9".to_owned()],
+        tls_ca: None,
+    };
+    tokio::spawn(gateway::serve_on(listener, config, stop.clone()));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap();
+    let channel = channel.connect().await.unwrap();
+    for (door, needs) in doors("gRPC") {
+        let came = knock(channel.clone(), door, "").await;
+        if !door.starts_with("csce438.") {
+            let common = door.starts_with("grpc.");
+            assert_eq!(opened(&came), common, "{door}: {came:?}");
+            continue;
+        }
+        // The empty message is from nobody.
+        let came = came.unwrap_err();
+        assert_eq!(came.code(), Code::InvalidArgument, "{door}: {came:?}");
+        if needs == "nobody" || door.ends_with("/Timeline") {
+            continue;
+        }
+        assert_eq!(needs, "login", "{door}");
+        let mut course = SnsServiceClient::new(channel.clone());
+        let asked = sns_proto::csce438::Request {
+            username: "alice".to_owned(),
+            arguments: vec!["bob".to_owned()],
+        };
+        let came = match door.rsplit_once('/').unwrap().1 {
+            "List" => course.list(asked).await.unwrap_err(),
+            "Follow" => course.follow(asked).await.unwrap_err(),
+            _ => course.un_follow(asked).await.unwrap_err(),
+        };
+        assert_eq!(came.code(), Code::Unauthenticated, "{door}: {came:?}");
+    }
+    let set = sns_proto::csce438::Message {
+        username: "alice".to_owned(),
+        msg: "Set Stream".to_owned(),
+        timestamp: None,
+    };
+    let up = tokio_stream::once(set).chain(tokio_stream::pending());
+    let mut course = SnsServiceClient::new(channel);
+    let mut down = course.timeline(up).await.unwrap().into_inner();
+    let came = down.message().await.unwrap_err();
+    assert_eq!(came.code(), Code::Unauthenticated, "{came:?}");
+    stop.cancel();
 }
 
 #[tokio::test]

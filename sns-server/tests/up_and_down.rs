@@ -12,9 +12,9 @@ use cluster::{Cluster, leftovers, pause, rows, run, signal, stderr, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "name", "pair", "role", "address", "pid", "state", "applied", "tail", "lag", "streams",
-    "restarts", "digest", "reason",
+    "restarts", "digest", "reason", "version",
 ];
 
 fn column<'a>(rows: &'a [Value], field: &str) -> Vec<&'a str> {

@@ -6,11 +6,12 @@ use std::process::{Command, ExitCode};
 use crate::{finish, say};
 
 /// As `fuzz/Cargo.toml` has them.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     "frame",
     "entry",
     "page_token",
     "snapshot",
+    "backup",
     "import",
     "token",
     "escape",

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 mod attack;
 mod browser;
 mod chaos;
+mod deb;
 mod figures;
 mod fuzz;
 mod peers;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         Some("soak") => run(SOAK).map_or_else(|code| code, |()| ExitCode::SUCCESS),
         Some("attack") => attack::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("chaos") => chaos::run(std::env::args().nth(2).as_deref()),
+        Some("deb") => deb::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("bench-peers") => peers::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("figures") => figures::run(&std::env::args().skip(2).collect::<Vec<_>>()),
         Some("shots") => browser::shots(&std::env::args().skip(2).collect::<Vec<_>>()),
@@ -112,6 +114,7 @@ fn main() -> ExitCode {
             say("                            Redis, PostgreSQL and SNS under the same load");
             say("       cargo xtask figures  take the figures of docs/performance.md [--quick]");
             figures::usage();
+            deb::usage();
             attack::usage();
             browser::usage();
             ExitCode::from(2)

@@ -308,7 +308,10 @@ impl Driver {
             state: Flight::Waits(Instant::now()),
             stale: false,
         };
-        pending.send(up);
+        // Behind those that wait to be sent again: posts keep their order.
+        if self.pending.iter().all(Pending::is_sent) {
+            pending.send(up);
+        }
         self.pending.push_back(pending);
     }
 
@@ -379,14 +382,21 @@ impl Driver {
         // Whoever ordered it was told by the deadline, or went away.
         let wanted = |p: &Pending| p.order.deadline > now && !p.order.answer.is_closed();
         self.pending.retain(wanted);
+        let overdue =
+            |pending: &Pending| matches!(pending.state, Flight::Sent(at) if at + limit <= now);
+        if reading && self.pending.iter().any(overdue) {
+            let why = format!("{} gave no answer within {limit:.1?}", peer.address);
+            return Some(Left::Failed(Ended::Lost(why)));
+        }
         for pending in &mut self.pending {
             match pending.state {
                 Flight::Waits(at) if at <= now => pending.send(up),
-                Flight::Sent(at) if reading && at + limit <= now => {
-                    let why = format!("{} gave no answer within {limit:.1?}", peer.address);
-                    return Some(Left::Failed(Ended::Lost(why)));
-                }
-                _ => {}
+                Flight::Waits(_) => {}
+                Flight::Sent(_) => continue,
+            }
+            // What comes after one that has to wait waits too: posts keep their order.
+            if !pending.is_sent() {
+                break;
             }
         }
         None
@@ -446,6 +456,10 @@ enum Taken {
 }
 
 impl Pending {
+    fn is_sent(&self) -> bool {
+        matches!(self.state, Flight::Sent(_))
+    }
+
     fn send(&mut self, up: &mpsc::Sender<v1::TimelineRequest>) {
         self.order.sent.store(true, Ordering::Release);
         let post = v1::TimelinePost {

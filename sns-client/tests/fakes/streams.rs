@@ -175,6 +175,37 @@ async fn a_post_that_is_not_answered_is_sent_again_and_has_one_effect() {
 }
 
 #[tokio::test]
+async fn posts_that_are_queued_keep_their_order_when_servers_die_in_turn() {
+    const POSTS: usize = 1_000;
+    let mut setup = Setup::of(2).await;
+    let alice = setup.connect().await;
+    let mut timeline = alice.timeline().open().await.expect("opened");
+    let poster = timeline.poster();
+    // Answers come behind events: somebody has to take those.
+    tokio::spawn(async move { while timeline.next().await.is_some() {} });
+    let mut under_way = std::collections::VecDeque::new();
+    for n in 0..POSTS {
+        if under_way.len() == 64 {
+            let first: sns_client::Result<_> = under_way.pop_front().expect("64").await;
+            first.expect("posted");
+        }
+        under_way.push_back(poster.queue(n.to_string()).expect("there is room"));
+        if n % 100 == 50 {
+            let wire = &mut setup.nodes[n / 100 % 2].wire;
+            wire.cut().await;
+            wire.mend().await;
+        }
+        if n % 7 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for posting in under_way {
+        posting.await.expect("posted");
+    }
+    assert_eq!(setup.world.texts(), numbers(0..POSTS));
+}
+
+#[tokio::test]
 async fn refusals_of_a_post_leave_the_stream_alone() {
     let setup = Setup::of(1).await;
     let alice = setup.connect().await;

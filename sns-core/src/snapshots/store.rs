@@ -182,7 +182,8 @@ impl SnapshotStore {
     /// written.
     pub fn adopt(&self, from: &Self, info: &SnapshotInfo, log_id: LogId) -> Result<SnapshotInfo> {
         let local = from.fetch(info)?;
-        self.keep(snapshot::rebind(&local.path, self.spool(), log_id)?)
+        let made = snapshot::rebind(&local.path, self.spool(), |meta| meta.of_log(log_id))?;
+        self.keep(made)
     }
 
     /// One as a file of this machine.

@@ -65,7 +65,7 @@ impl<E: Item> List<E> {
         self.key(E::ROOT, 0)
     }
 
-    fn chunk(self, chunk: u32) -> Key {
+    pub(crate) fn chunk(self, chunk: u32) -> Key {
         self.key(E::CHUNK, chunk)
     }
 }

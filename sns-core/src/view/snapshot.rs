@@ -19,7 +19,9 @@ use lz4_flex::frame::{FrameDecoder, FrameEncoder};
 use tempfile::NamedTempFile;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::keys::UserNo;
 use super::keys::meta::{self, FORMAT, Meta};
+use super::keys::user::{self, UserRecord};
 use super::{Error, KEY_BYTES, Store, codec, digest};
 use crate::log::LogId;
 use crate::own_file;
@@ -89,12 +91,18 @@ pub(crate) fn write(
     give_up: &dyn Fn() -> bool,
 ) -> Result<SnapshotInfo, Error> {
     let mut file = NewFile::begin(dir, meta)?;
+    let mut is_empty = true;
     for (count, pair) in store.scan_raw(&[])?.enumerate() {
         let (key, value) = pair?;
         if count.is_multiple_of(256) && give_up() {
             return Err(Error::Busy);
         }
+        is_empty = false;
         file.pair(&key, &value)?;
+    }
+    if is_empty {
+        // Nothing was ever applied: sled does not say where it stands.
+        file.pair(&meta::KEY, &codec::encode(meta::KEY, meta)?)?;
     }
     file.finish()
 }
@@ -337,25 +345,45 @@ pub(crate) fn load(path: &Path, log_id: LogId, store: &Store) -> Result<Snapshot
     Ok(about)
 }
 
-/// Writes the snapshot `from` anew in `dir`, as one of the log `log_id`, which holds the same.
+/// Where the view stands that a snapshot holds, and log time when its first user was made; all of it is
+/// read and checked.
 ///
 /// # Errors
 /// `Io`, `Damaged`; `Mismatch`: of another format.
-pub(crate) fn rebind(from: &Path, dir: &Path, log_id: LogId) -> Result<SnapshotInfo, Error> {
-    let about = info(from)?;
+pub(crate) fn stands(path: &Path) -> Result<(Meta, Option<u64>), Error> {
+    let about = info(path)?;
     if !about.is_usable() {
-        let what = format!("{} is of format {}", from.display(), about.view_format);
+        let what = format!(
+            "{} is of format {}, this program has {FORMAT}",
+            path.display(),
+            about.view_format
+        );
         return Err(Error::Mismatch(what));
     }
-    let mut stands = None;
-    read(from, |key, value| {
+    let (mut stands, mut born_ms) = (None, None);
+    let first = user::key(UserNo(1)).to_bytes();
+    read(path, |key, value| {
         if key == meta::KEY {
             stands = Some(codec::decode::<Meta>(meta::KEY, &value)?);
+        } else if key == first {
+            born_ms = Some(codec::decode::<UserRecord>(first, &value)?.created_at_ms);
         }
         Ok(())
     })?;
-    let stands = stands.ok_or_else(|| damaged(from, "says not where it stands"))?;
-    let stands = stands.of_log(log_id);
+    let stands = stands.ok_or_else(|| damaged(path, "says not where it stands"))?;
+    Ok((stands, born_ms))
+}
+
+/// Writes the snapshot `from` anew in `dir`, with the same facts, standing where `change` says.
+///
+/// # Errors
+/// `Io`, `Damaged`; `Mismatch`: of another format.
+pub(crate) fn rebind(
+    from: &Path,
+    dir: &Path,
+    change: impl FnOnce(Meta) -> Meta,
+) -> Result<SnapshotInfo, Error> {
+    let stands = change(stands(from)?.0);
     let mut file = NewFile::begin(dir, &stands)?;
     read(from, |key, value| {
         if key == meta::KEY {

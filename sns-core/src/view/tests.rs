@@ -470,13 +470,16 @@ fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
     let dir = tempfile::tempdir().unwrap();
     let view = View::open(dir.path(), LOG, &options()).unwrap();
     let (done, gave_way) = oneshot::channel();
-    let hold = view.writer.hold(Box::new(move |_, _, give_up| {
-        let end = Instant::now() + Duration::from_secs(20);
-        while !give_up() && Instant::now() < end {
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
-        done.send(give_up()).unwrap();
-    }));
+    let hold = view.writer.hold(
+        Seq::ZERO,
+        Box::new(move |_, _, give_up| {
+            let end = Instant::now() + Duration::from_secs(20);
+            while !give_up() && Instant::now() < end {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            done.send(give_up()).unwrap();
+        }),
+    );
     hold.unwrap();
     // Twice as much as may be unwritten.
     let text = Text::parse(&"😀".repeat(1_000)).unwrap();

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +16,8 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::keys::meta::Meta;
 use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
-use super::{Error, Store};
+use super::snapshot::{self, SnapshotInfo};
+use super::{Error, Store, View};
 use crate::limits::{BATCH_KEYS, FLOOD_BYTES, WRITE_PACE, WRITE_PACE_BEHIND, WRITE_PACE_BUSY};
 use crate::seq::Seq;
 
@@ -48,12 +50,23 @@ struct Shared {
     behind: AtomicBool,
 }
 
+/// A job that waits.
+struct Waiting {
+    /// To be done once sled has all up to here.
+    from: Seq,
+    /// A batch is queued after which it can be done.
+    due: bool,
+    /// It gives up for nothing but the end of the writer.
+    patient: bool,
+    job: Job,
+}
+
 #[derive(Default)]
 struct Queue {
     batches: VecDeque<Batch>,
     /// Bytes of the queued batches and of the one that is being written.
     bytes: usize,
-    job: Option<Job>,
+    job: Option<Waiting>,
     /// The applier waits for room.
     waits: bool,
     stop: bool,
@@ -102,6 +115,10 @@ impl Writer {
     pub(crate) fn push(&self, batch: Batch) {
         let mut queue = self.shared.queue.lock();
         queue.bytes += batch.bytes;
+        let (done, at) = (batch.meta.entry_done, batch.meta.applied);
+        if let Some(waiting) = &mut queue.job {
+            waiting.due |= done && at >= waiting.from;
+        }
         queue.batches.push_back(batch);
         self.shared.changed.notify_all();
     }
@@ -115,9 +132,11 @@ impl Writer {
         }
     }
 
-    /// Whether someone waits for sled to stand at the end of an entry.
+    /// Whether someone waits for sled to stand at the end of an entry, and no queued batch brings it
+    /// there: one that does is enough, for small batches are dear.
     pub(crate) fn wants_entry_end(&self) -> bool {
-        self.shared.queue.lock().job.is_some()
+        let queue = self.shared.queue.lock();
+        queue.job.as_ref().is_some_and(|waiting| !waiting.due)
     }
 
     /// Waits until what is unwritten is within its bound. The batch that is being filled counts, so that
@@ -168,19 +187,37 @@ impl Writer {
         self.shared.queue.lock().scrubs
     }
 
-    /// Runs `job` in the writer's thread once sled stands at the end of an entry; nothing is
-    /// written meanwhile. It is handed the store, where it stands, and a question to ask now and
+    /// Runs `job` in the writer's thread once sled has all up to `from`, at the end of an entry; nothing
+    /// is written meanwhile. It is handed the store, where it stands, and a question to ask now and
     /// then: whether to give up, because too much waits to be written.
     ///
     /// # Errors
     /// Another job waits already, or the writer stops. A job that is dropped undone was not done
     /// because the writer stopped or failed.
-    pub(crate) fn hold(&self, job: Job) -> Result<(), Error> {
+    pub(crate) fn hold(&self, from: Seq, job: Job) -> Result<(), Error> {
+        self.enqueue(from, job, false)
+    }
+
+    /// As [`Writer::hold`], but the job is not to give up because too much waits to be written: the
+    /// applier waits for room until it is done, so that memory stays bounded.
+    ///
+    /// # Errors
+    /// As [`Writer::hold`].
+    fn hold_patiently(&self, from: Seq, job: Job) -> Result<(), Error> {
+        self.enqueue(from, job, true)
+    }
+
+    fn enqueue(&self, from: Seq, job: Job, patient: bool) -> Result<(), Error> {
         let mut queue = self.shared.queue.lock();
         if queue.job.is_some() || queue.stop || queue.ended {
             return Err(Error::Busy);
         }
-        queue.job = Some(job);
+        queue.job = Some(Waiting {
+            from,
+            due: false,
+            patient,
+            job,
+        });
         self.shared.changed.notify_all();
         Ok(())
     }
@@ -199,6 +236,26 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+impl View {
+    /// As [`View::snapshot`], but it does not give up because too much waits to be written: applying
+    /// waits for it instead.
+    ///
+    /// # Errors
+    /// `Busy`: one is being made, or the view is closed. `Io`.
+    pub(crate) fn snapshot_patiently(&self, dir: &Path) -> Result<SnapshotInfo, Error> {
+        let (done, result) = oneshot::channel();
+        let dir = dir.to_owned();
+        let from = self.memory.read().meta.applied;
+        let write = Box::new(
+            move |store: &Store, meta: &Meta, give_up: &dyn Fn() -> bool| {
+                let _ = done.send(snapshot::write(&dir, store, meta, give_up));
+            },
+        );
+        self.writer.hold_patiently(from, write)?;
+        result.recv().unwrap_or(Err(Error::Busy))
     }
 }
 
@@ -276,18 +333,20 @@ impl Shared {
         }
     }
 
-    /// Does the job that waits, if sled stands at the end of an entry.
+    /// Does the job that waits, if sled stands at the end of an entry and is as far as was asked for.
     fn do_job(&self, at: &Meta) {
         let job = if at.entry_done {
-            self.queue.lock().job.take()
+            let mut queue = self.queue.lock();
+            queue.job.take_if(|waiting| at.applied >= waiting.from)
         } else {
             None
         };
-        if let Some(job) = job {
+        if let Some(Waiting { job, patient, .. }) = job {
             let most = self.memory.read().unwritten_max();
             job(&self.store, at, &|| {
                 let queue = self.queue.lock();
-                queue.stop || queue.waits || queue.bytes > most / 4 * 3
+                let flooded = queue.waits || queue.bytes > most / 4 * 3;
+                queue.stop || flooded && !patient
             });
         }
     }

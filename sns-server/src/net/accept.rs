@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::speech::Speech;
 use super::tls::Alpn;
-use super::{Door, Listener, Peer, Refusal};
+use super::{Connection, Door, Listener, Peer, Refusal};
 
 /// How long a connection may say nothing at all.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
@@ -43,6 +43,8 @@ pub(super) struct Taken {
     pub(super) stream: Stream,
     pub(super) peer: Peer,
     pub(super) speech: Arc<Speech>,
+    /// Where calls depend on it.
+    pub(super) connection: Option<Connection>,
 }
 
 /// What ends all connections of a listener.
@@ -150,10 +152,14 @@ async fn keep<C: GracefulConnection>(
             Err(_) => return speech.blame(Refusal::Handshake),
         },
     };
+    // A name of the course is taken for as long as its connection lives.
+    let known = (door.0.listener == Listener::Course).then(Connection::new);
+    let present = known.as_ref().map(Connection::guard);
     let mut connection = pin!(connect(Taken {
         stream,
         peer,
         speech: speech.clone(),
+        connection: known,
     }));
     let began = Instant::now();
     let mut look = Look::FirstBytes;
@@ -164,6 +170,7 @@ async fn keep<C: GracefulConnection>(
             // Broken by the other side, or by ourselves for a reason that is noted: nothing that
             // anybody here could mend. Who was cut off waits a little in vain before it comes again.
             broke = async { connection.as_mut().await.is_err() } => {
+                drop(present);
                 if broke {
                     let _ = timeout(LINGER, ends.gently.cancelled()).await;
                 }
@@ -185,8 +192,11 @@ async fn keep<C: GracefulConnection>(
                     let jitter = rand::rng().random_range(0.9..1.1);
                     timer.as_mut().reset(began + door.0.limits.age.mul_f64(jitter));
                 }
-                // Those of ours stay: a node that lost its stream would be nobody's for a moment.
-                Look::Age if mutual => timer.as_mut().reset(Instant::now() + door.0.limits.age),
+                // Those of ours stay: a node that lost its stream would be nobody's for a moment. So do
+                // those of the course, whose client cannot come back.
+                Look::Age if mutual || present.is_some() => {
+                    timer.as_mut().reset(Instant::now() + door.0.limits.age);
+                }
                 Look::Age => {
                     connection.as_mut().graceful_shutdown();
                     look = Look::Grace;

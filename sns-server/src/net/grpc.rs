@@ -28,7 +28,7 @@ use super::link::Link;
 use super::speech::Speech;
 use super::stall::{self, Streams};
 use super::tls::Alpn;
-use super::{Door, Peer};
+use super::{Connection, Door, Listener, Peer};
 use crate::rates::Rates;
 use crate::service::call::grpc_timeout;
 use crate::service::status::status;
@@ -37,6 +37,10 @@ use crate::service::status::status;
 /// answer: one that vanished without goodbye is found within the sum. So is one that stops in the
 /// middle of a frame, where it cannot answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// How long a client of the course may take to answer: gRPC for C++ looks at a connection without a call
+/// only every five seconds.
+const COURSE_KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Calls and streams that one connection may have open.
 const STREAMS_PER_CONNECTION: u32 = 1_024;
@@ -53,6 +57,13 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// Bytes of requests that may be under way on one connection. The transport also takes from it how many
 /// small pieces may lie unread: 2,048 posts of streams whose readers are slow.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// The same for a client of the course, which sends posts of 20 bytes for as long as it may: 1,000 of them.
+const COURSE_STREAM_WINDOW: u32 = 16 * 1024;
+
+/// The same: 8,000 small pieces, those of several streams. With the usual one the transport cut off who
+/// typed faster than servers took it.
+const COURSE_CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// Bytes of an answer that the transport takes before they are sent.
 const SEND_BYTES: usize = 64 * 1024;
@@ -76,7 +87,7 @@ pub(crate) async fn serve(
     drain: Duration,
 ) -> bool {
     let routes = routes.prepare();
-    let builder = builder(Streams::new(door.clone()));
+    let builder = builder(Streams::new(door.clone()), door.0.listener);
     let held = door.0.held.clone();
     let rates = door.0.rates.clone();
     let connect = move |taken: Taken| {
@@ -84,11 +95,13 @@ pub(crate) async fn serve(
             stream,
             peer,
             speech,
+            connection,
         } = taken;
         let calls = Calls {
             routes: routes.clone(),
             peer,
             speech: speech.clone(),
+            connection,
             held: HeldHere::new(&held),
             rates: rates.clone(),
         };
@@ -98,20 +111,23 @@ pub(crate) async fn serve(
     accept(listener, door, Alpn::Grpc, stop, drain, connect).await
 }
 
-fn builder<E>(streams: E) -> http2::Builder<E>
+fn builder<E>(streams: E, listener: Listener) -> http2::Builder<E>
 where
     E: Http2ServerConnExec<Answering, Answer>,
 {
+    let course = listener == Listener::Course;
+    let or = |usual, of_course| if course { of_course } else { usual };
+    let window = |usual, of_course| if course { of_course } else { usual };
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .keep_alive_interval(Some(KEEP_ALIVE))
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_timeout(or(KEEP_ALIVE, COURSE_KEEP_ALIVE))
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .max_header_list_size(HEADER_BYTES)
         .max_frame_size(FRAME_BYTES)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(window(STREAM_WINDOW, COURSE_STREAM_WINDOW))
+        .initial_connection_window_size(window(CONNECTION_WINDOW, COURSE_CONNECTION_WINDOW))
         .max_send_buf_size(SEND_BYTES)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .max_local_error_reset_streams(RESET_BY_US);
@@ -124,6 +140,7 @@ struct Calls {
     routes: Routes,
     peer: Peer,
     speech: Arc<Speech>,
+    connection: Option<Connection>,
     held: HeldHere,
     rates: Rates,
 }
@@ -147,6 +164,9 @@ impl Service<Request<Incoming>> for Calls {
             return Box::pin(async move { Ok(refused.map(|body| Answer::new(body, held))) });
         }
         request.extensions_mut().insert(self.peer);
+        if let Some(connection) = &self.connection {
+            request.extensions_mut().insert(connection.clone());
+        }
         let asked = request.headers().get("grpc-timeout");
         let asked = asked.and_then(|value| value.to_str().ok());
         let most = asked.and_then(grpc_timeout).map_or(CALL, |t| t.min(CALL));

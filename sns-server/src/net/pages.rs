@@ -45,6 +45,7 @@ pub(crate) async fn serve(
             stream,
             peer,
             speech,
+            ..
         } = taken;
         let (routes, asks) = (routes.clone(), speech.clone());
         // One after the other: a page's connection is of use as long as it is there.

@@ -125,6 +125,11 @@ impl Tls {
         self.material().seen.serial.clone()
     }
 
+    /// When today's certificate ends, in seconds since 1970.
+    pub fn ends(&self) -> i64 {
+        self.material().seen.not_after
+    }
+
     /// For connections to others of ours; `None` without a CA.
     fn client(&self) -> Option<Arc<ClientConfig>> {
         self.material().client.clone()

@@ -22,17 +22,19 @@ use super::heartbeat::{Asker, report};
 use super::machine::{Action, Event, Last, Machine, Rules, TICK};
 use super::process::{Handle, ProcessId};
 use super::told::Telling;
+use crate::args::PartnerBy;
 use crate::config::NodeConfig;
 use crate::failure::{Failure, Result};
 use crate::metrics::Metrics;
 use crate::net::tls::{Dial, Tls};
 use crate::net::{self, Door, Listener};
+use crate::notify::{self, Pulse, Watchdog};
 use crate::rates::Rates;
 use crate::run_file::NodeFile;
 use crate::service::pair::PairApi;
 use crate::telemetry::escaped;
 use crate::token::InternalKey;
-use crate::{announce, serve};
+use crate::{again, announce, serve};
 
 mod obituary;
 mod own;
@@ -127,7 +129,7 @@ pub async fn run(
     let own_dir = data.join("nodes").join(node.node());
     let before = NodeFile::read(&own_dir).unwrap_or_default();
     // Whoever starts a node again writes its file first; a fresh start finds the old one.
-    let again = before.starting && before.restarts > 0;
+    let again = before.starting && before.restarts > 0 || again::before().is_some();
     let me = Myself {
         peer_address: serve::address_of(&peer)?.to_string(),
         address: address.to_string(),
@@ -137,6 +139,7 @@ pub async fn run(
         dir: own_dir,
         stopping: Arc::default(),
         tls: node.doors.tls.clone(),
+        routers: telling.routers.iter().map(|it| it.said().0).collect(),
     };
     let partner = Partner::new(&node, address.ip(), data)?;
 
@@ -207,6 +210,8 @@ struct Driver {
     registered: bool,
     /// It held its lock once: from then on it watches.
     watches: bool,
+    pulse: Pulse,
+    watchdog: Watchdog,
     ticks: u32,
 }
 
@@ -256,6 +261,8 @@ impl Driver {
             busy: HashSet::new(),
             registered: false,
             watches: false,
+            pulse: Pulse::default(),
+            watchdog: Watchdog::new(),
             ticks: 0,
         }
     }
@@ -277,9 +284,12 @@ impl Driver {
                     self.ticks = self.ticks.wrapping_add(1);
                     // Whoever does not hold its own lock yet may be a second one, or one that will
                     // never come up: it starts and kills nobody.
+                    let own = report(&self.probe.heartbeat());
                     if self.watches {
-                        let own = report(&self.probe.heartbeat());
                         self.step(Event::Tick(own));
+                    }
+                    if self.pulse.goes_on(own) {
+                        self.watchdog.alive();
                     }
                 }
             }
@@ -296,6 +306,8 @@ impl Driver {
         if before != after {
             let (partner, why) = (&self.node.partner(), escaped(self.machine.reason()));
             tracing::info!(%partner, condition = ?after, why, "the partner changed");
+            let node = self.node.node();
+            notify::status(&format!("{node}; partner {partner}: {after:?} {why}"));
         }
         for action in actions {
             self.act(action);
@@ -314,6 +326,10 @@ impl Driver {
                     try_disk(&path);
                     Note::Probed
                 });
+            }
+            // It comes back by itself, and is looked for until then.
+            Action::Start { .. } if self.node.partner_by == PartnerBy::Others => {
+                self.step(Event::Vanished);
             }
             Action::Start { restarts } => {
                 let (partner, notes) = (self.partner.clone(), self.notes.clone());
@@ -415,6 +431,9 @@ impl Driver {
             Seen::Living { id, old, draining } => {
                 let pid = id.pid;
                 self.found(id, Event::Found { pid, old, draining }, instead);
+                if self.machine.pid() == Some(pid) {
+                    self.ask_where_it_is();
+                }
             }
             Seen::Opening(id) => {
                 let pid = id.pid;

@@ -107,6 +107,7 @@ pub fn report(heartbeat: &HeartbeatResponse) -> Report {
     let server = heartbeat.server.clone().unwrap_or_default();
     Report {
         serving: server.state() == ServerState::Serving,
+        starting: server.state() == ServerState::Starting,
         draining: server.state() == ServerState::Draining,
         append: match heartbeat.appender() {
             AppenderPhase::WaitsForLock => Append::WaitsForLock,

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,6 +20,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
+use crate::again;
+use crate::notify::NotifiesNobody as _;
 use crate::telemetry::escaped;
 
 /// A `server.log` past this is set aside at the next start; one older one is kept.
@@ -87,6 +89,7 @@ impl ProcessId {
 /// What `/proc/PID/stat` says.
 struct Stat {
     state: char,
+    parent: u32,
     start_time: u64,
 }
 
@@ -97,14 +100,37 @@ impl Stat {
         let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_whitespace();
         let state = fields.next()?.chars().next()?;
-        // Field 22; the state is field 3.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, start_time })
+        let parent = fields.next()?.parse().ok()?;
+        // Field 22; the parent is field 4.
+        let start_time = fields.nth(17)?.parse().ok()?;
+        Some(Self {
+            state,
+            parent,
+            start_time,
+        })
     }
 
     fn is_gone(&self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
     }
+}
+
+/// The children of `parent` that ended and that nobody waited for.
+pub(crate) fn remains_of(parent: u32) -> Vec<u32> {
+    let remains = |pid: &u32| {
+        let stat = Stat::of(*pid);
+        stat.is_some_and(|stat| stat.parent == parent && stat.state == 'Z')
+    };
+    all().into_iter().filter(remains).collect()
+}
+
+/// The numbers of all processes that this one can see.
+pub(crate) fn all() -> Vec<u32> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let number = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
+    entries.filter_map(number).collect()
 }
 
 fn boot_id() -> &'static str {
@@ -143,7 +169,7 @@ pub fn is_ours(id: &ProcessId) -> bool {
     let Some((found, _)) = command_line(id.pid) else {
         return false;
     };
-    let own = program().ok();
+    let own = executable().ok();
     let own = own.as_deref().and_then(Path::file_name);
     let found = found.file_name();
     found.is_some() && (found == own || found == Some("sns-server".as_ref()))
@@ -250,6 +276,11 @@ impl Handle {
         &self.id
     }
 
+    /// The pidfd.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+
     /// Sends a signal; one that is gone gets none, and that is no error.
     ///
     /// # Errors
@@ -273,12 +304,36 @@ impl Handle {
     }
 }
 
-/// The program to start: this one. After an upgrade that replaced the file, the new one.
+/// The program to start: this one, by the path by which it was started, which may be a link. After
+/// an upgrade that replaced the file or the link, the new one.
 ///
 /// # Errors
 /// `/proc` is not there.
 pub fn program() -> io::Result<PathBuf> {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(program) = PROGRAM.get() {
+        return Ok(program.clone());
+    }
+    let found = executable()?;
+    let typed = std::env::args_os().next().map(PathBuf::from);
+    let typed = typed.and_then(|typed| as_typed(&typed, &found));
+    Ok(PROGRAM.get_or_init(|| typed.unwrap_or(found)).clone())
+}
+
+/// The file that this process runs, links resolved.
+fn executable() -> io::Result<PathBuf> {
     std::env::current_exe().map(without_deleted)
+}
+
+/// The absolute path that `typed`, the first word of the command line, means, if it leads to `found`.
+fn as_typed(typed: &Path, found: &Path) -> Option<PathBuf> {
+    let leads = |path: &PathBuf| path.canonicalize().is_ok_and(|target| target == found);
+    if typed.components().count() > 1 {
+        return std::path::absolute(typed).ok().filter(leads);
+    }
+    let path = std::env::var_os("PATH")?;
+    let mut dirs = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    dirs.find_map(|dir| Some(dir.join(typed)).filter(leads))
 }
 
 /// The kernel says so of a program whose file was replaced since it was started.
@@ -308,10 +363,14 @@ pub fn spawn(program: &Path, args: &[OsString], dir: &Path) -> io::Result<Child>
     };
     Command::new(program)
         .args(args)
+        // It is told everything: what a file says is not to count twice, and otherwise.
+        .env_remove("SNS_CONFIG")
         .stdin(Stdio::null())
         .stdout(open()?)
         .stderr(open()?)
         .process_group(0)
+        .env_remove(again::VARIABLE)
+        .notifies_nobody()
         .spawn()
 }
 

@@ -30,7 +30,7 @@ use crate::service::certified;
 use crate::service::status::status;
 use crate::telemetry::escaped;
 use crate::token::InternalKey;
-use crate::{announce, status_cmd};
+use crate::{again, announce, notify, status_cmd};
 
 /// As health and reflection name it.
 pub const SERVICE: &str = "sns.v1.RouterService";
@@ -43,7 +43,10 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
     let listener = serve::bind("--listen", config.listen).await?;
     let address = serve::address_of(&listener)?;
     let tls = config.doors.open()?;
-    crate::output::line(&format!("router {}://{address}", config.doors.scheme()))?;
+    if again::before().is_none() {
+        // Whoever read that may be gone by now.
+        crate::output::line(&format!("router {}://{address}", config.doors.scheme()))?;
+    }
     tracing::info!(%address, pid = std::process::id(), "routing");
     let announce_key = config.announce_key.as_deref().map(InternalKey::read);
     let rules = Rules {
@@ -55,6 +58,8 @@ pub async fn run(config: RouterConfig, shutdown: CancellationToken) -> Result<()
     let (limits, counts) = (config.limits.net, Connections::default());
     let door = Door::new(Listener::Router, limits, tls.clone(), rates, counts);
     let served = serve_on(listener, rules, door, shutdown.clone());
+    let reload = notify::on_reload(shutdown.clone());
+    let served = async { tokio::join!(served, reload).0 };
     match tls {
         Some(tls) => tokio::try_join!(served, tls.watch(shutdown)).map(drop)?,
         None => served.await?,
@@ -76,9 +81,14 @@ pub async fn serve_on(
     let mut routes = Routes::builder();
     let health = serve::common(&mut routes, SERVICE).await?;
     let service = Router::new(rules, shutdown.clone()).certified(door.is_mutual());
+    let alive = service.clone().keep_alive();
     routes.add_service(RouterServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES));
     health.set(true).await;
-    let ended = serve::serve(listener, routes.routes(), door, shutdown).await;
+    notify::ready();
+    let ended = tokio::select! {
+        ended = serve::serve(listener, routes.routes(), door, shutdown) => ended,
+        () = alive => Ok(()),
+    };
     health.set(false).await;
     ended
 }
@@ -151,6 +161,17 @@ impl Router {
     #[must_use]
     pub fn certified(self, certified: bool) -> Self {
         Self { certified, ..self }
+    }
+
+    /// Keeps the watchdog of a service manager quiet, for as long as the table can be had. Never ends.
+    async fn keep_alive(self) {
+        let mut watchdog = notify::Watchdog::new();
+        let mut tick = tokio::time::interval(crate::pair::machine::TICK);
+        loop {
+            tick.tick().await;
+            self.with(|_, _| ());
+            watchdog.alive();
+        }
     }
 
     /// Works on the table, at this time.

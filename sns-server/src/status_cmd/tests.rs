@@ -38,15 +38,15 @@ fn a_line_of_json_has_exactly_the_fields_of_the_contract() {
     let json = |row: &Row| serde_json::to_string(row).unwrap();
     assert_eq!(
         json(&Row::of(serving())),
-        r#"{"name":"a-master","pair":"a","role":"master","address":"127.0.0.1:7401","pid":4711,"state":"serving","applied":41,"tail":45,"lag":3,"streams":2,"restarts":1,"digest":"0123456789abcdef0123456789abcdef","reason":null}"#
+        r#"{"name":"a-master","pair":"a","role":"master","address":"127.0.0.1:7401","pid":4711,"state":"serving","applied":41,"tail":45,"lag":3,"streams":2,"restarts":1,"digest":"0123456789abcdef0123456789abcdef","reason":null,"version":null}"#
     );
     assert_eq!(
         json(&Row::of(dead())),
-        r#"{"name":"a-slave","pair":"a","role":"slave","address":"127.0.0.1:7401","pid":null,"state":"restarting","applied":null,"tail":null,"lag":null,"streams":null,"restarts":1,"digest":null,"reason":"signal 9\u001b[2J"}"#
+        r#"{"name":"a-slave","pair":"a","role":"slave","address":"127.0.0.1:7401","pid":null,"state":"restarting","applied":null,"tail":null,"lag":null,"streams":null,"restarts":1,"digest":null,"reason":"signal 9\u001b[2J","version":null}"#
     );
     assert_eq!(
         json(&router()),
-        r#"{"name":"router","pair":null,"role":"router","address":"127.0.0.1:7400","pid":null,"state":"serving","applied":null,"tail":null,"lag":null,"streams":null,"restarts":null,"digest":null,"reason":null}"#
+        r#"{"name":"router","pair":null,"role":"router","address":"127.0.0.1:7400","pid":null,"state":"serving","applied":null,"tail":null,"lag":null,"streams":null,"restarts":null,"digest":null,"reason":null,"version":null}"#
     );
 }
 

@@ -40,6 +40,16 @@ impl<K: Kept> Keeper<K> {
         }
     }
 
+    /// Counts on: it was started again `restarts` times by the program that ran here before. Before
+    /// the first tick.
+    pub(super) fn count_on(&mut self, rules: Rules, restarts: u64) {
+        self.machine = Machine::new(rules, true, restarts);
+    }
+
+    pub(super) fn kept_mut(&mut self) -> &mut K {
+        &mut self.kept
+    }
+
     pub(super) fn kept(&self) -> &K {
         &self.kept
     }

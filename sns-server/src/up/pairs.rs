@@ -9,7 +9,6 @@ use std::time::Duration;
 use http::Uri;
 use rustix::process::Signal;
 use sns_proto::v1::{ServerRole, ServerState};
-use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use super::keeper::Kept;
@@ -17,6 +16,7 @@ use crate::config::{DataConfig, PageFlags};
 use crate::doors::Doors;
 use crate::failure::Result;
 use crate::net::tls::Dial;
+use crate::pair::child::OwnChild;
 use crate::pair::driver::partner::{NotStarted, Partner, Seen};
 use crate::pair::heartbeat::{self, Asker};
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
@@ -38,7 +38,7 @@ pub(super) struct PairOfNodes {
     slave: Arc<Partner>,
     master: Arc<Partner>,
     /// The node that was started here and has not ended.
-    child: Option<(Child, ProcessId, Arc<Partner>)>,
+    child: Option<(OwnChild, ProcessId, Arc<Partner>)>,
     /// Whether it ended cleanly, and why: kept until the pair as a whole is judged.
     ended: Option<(bool, String)>,
     /// Whom it killed because neither node answered, until they are gone.
@@ -99,6 +99,20 @@ impl PairOfNodes {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Takes over the node that is a child of this process: the program that ran in it before had
+    /// started it.
+    pub(super) fn adopt(&mut self) {
+        for node in [&self.slave, &self.master] {
+            let id = node.file().and_then(|file| file.process);
+            if let Some(id) = id
+                && let Some(child) = OwnChild::adopt(id.clone())
+            {
+                self.child = Some((child, id, node.clone()));
+                return;
+            }
+        }
     }
 
     /// The process that was started here and has not ended.
@@ -247,7 +261,8 @@ impl Kept for PairOfNodes {
         let again = node.file().map_or(0, |file| file.restarts) + u64::from(restarts > 0);
         match node.start(again) {
             Ok((child, handle)) => {
-                self.child = Some((child, handle.id().clone(), node));
+                let id = handle.id().clone();
+                self.child = Some((OwnChild::Started(child), id, node));
                 self.ended = None;
                 self.generation += 1;
                 Event::Started {

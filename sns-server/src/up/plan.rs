@@ -1,13 +1,14 @@
 //! [`Plan`]: names and ports of everything that `up` starts.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use sns_proto::v1::ServerRole;
 
 use crate::config::{UpHttp, node_name};
 use crate::failure::{Failure, Result};
 use crate::ports;
-use crate::run_file::NodeFile;
+use crate::run_file::{NodeFile, RunFile};
 
 /// What is started, and where.
 #[derive(Debug)]
@@ -74,6 +75,30 @@ impl Plan {
         Ok(Self {
             router: SocketAddr::new(ip, router),
             pairs: (0..pairs).map(pair).collect(),
+        })
+    }
+
+    /// That of the `up` that ran in this process before, as its files have it; `None` when they do
+    /// not tell.
+    pub(super) fn of_files(data: &Path, pairs: u32, run: &RunFile) -> Option<Self> {
+        let url: http::Uri = run.router_url.parse().ok()?;
+        let router = url.authority()?.as_str().parse().ok()?;
+        let node = |name: String| {
+            // One that cannot be read is written anew by its node.
+            let file = NodeFile::read(&data.join("nodes").join(&name)).unwrap_or_default();
+            NodePlan { name, file }
+        };
+        let pair = |index: usize| {
+            let name = pair_name(index);
+            let nodes = [
+                node(node_name(&name, ServerRole::Master)),
+                node(node_name(&name, ServerRole::Slave)),
+            ];
+            PairPlan { name, nodes }
+        };
+        Some(Self {
+            router,
+            pairs: (0..pairs as usize).map(pair).collect(),
         })
     }
 

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::Uri;
-use tokio::process::Child;
 use tokio::task::JoinSet;
 
 use super::keeper::Kept;
@@ -18,6 +17,7 @@ use crate::args::Policy;
 use crate::config::UpConfig;
 use crate::failure::{Failure, Result};
 use crate::net::tls::Dial;
+use crate::pair::child::OwnChild;
 use crate::pair::machine::{Event, Exit, Last, Report, Rules};
 use crate::pair::process::{self, ProcessId};
 use crate::status_cmd;
@@ -30,7 +30,7 @@ pub(super) struct RouterProcess {
     program: PathBuf,
     args: Vec<OsString>,
     dir: PathBuf,
-    child: Option<(Child, ProcessId)>,
+    child: Option<(OwnChild, ProcessId)>,
     answers: Arc<AtomicU64>,
     seen: u64,
     /// Ends with it.
@@ -93,6 +93,11 @@ impl RouterProcess {
             seen: 0,
             _asking: asking,
         })
+    }
+
+    /// Takes over the child of the program that ran in this process before.
+    pub(super) fn adopt(&mut self, id: &ProcessId) {
+        self.child = OwnChild::adopt(id.clone()).map(|child| (child, id.clone()));
     }
 
     /// The living process.
@@ -160,13 +165,13 @@ impl Kept for RouterProcess {
         };
         let pid = id.pid;
         self.seen = self.answers.load(Ordering::Relaxed);
-        self.child = Some((child, id));
+        self.child = Some((OwnChild::Started(child), id));
         Event::Started { pid }
     }
 
     fn kill(&mut self) {
         if let Some((child, _)) = &mut self.child
-            && let Err(error) = child.start_kill()
+            && let Err(error) = child.kill()
         {
             tracing::error!(%error, "cannot kill the router");
         }

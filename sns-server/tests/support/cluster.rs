@@ -96,22 +96,56 @@ impl Cluster {
 
     /// As [`Cluster::spawn_in`], with more flags.
     pub fn spawn_with(dir: TempDir, pairs: u32, listen: &str, flags: &[&str]) -> Self {
-        let data = dir.path().join("data");
-        let up = Command::new(PROGRAM)
-            .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
-            .args(flags)
-            .arg("--data")
-            .arg(&data)
+        Self {
+            up: up(dir.path(), pairs, listen, flags),
+            url: String::new(),
+            dir,
+        }
+    }
+
+    /// Kills all of it at once, and starts it anew on the same data.
+    pub fn kill_everything_and_start_again(&mut self, pairs: u32, flags: &[&str]) {
+        self.kill_everything();
+        self.up = up(self.dir.path(), pairs, "127.0.0.1:0", flags);
+        self.greeting();
+    }
+
+    /// Where the gateway for the course's clients listens.
+    pub fn course(&self) -> String {
+        RunFile::read(&self.data()).unwrap().course_address
+    }
+
+    /// First those that restart others, then the others; again, for what was just started.
+    fn kill_everything(&mut self) {
+        let _ = self.up.kill();
+        let _ = self.up.wait();
+        for _ in 0..20 {
+            let left = leftovers(&self.data());
+            if left.is_empty() {
+                break;
+            }
+            for id in left {
+                signal_quietly(&id);
+            }
+            pause(Duration::from_millis(50));
+        }
+    }
+
+    /// As `command` starts it, with its data in `data` of `dir`; waits for the first line.
+    pub fn of(mut command: Command, dir: TempDir) -> Self {
+        let up = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(dir.path().join("up.err")).unwrap())
             .spawn()
             .unwrap();
-        Self {
+        let mut cluster = Self {
             up,
             url: String::new(),
             dir,
-        }
+        };
+        cluster.greeting();
+        cluster
     }
 
     /// Waits for the first line, and keeps what it says.
@@ -198,27 +232,32 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             self.print_logs();
         }
-        // First those that restart others, then the others; again, for what was just started.
-        let _ = self.up.kill();
-        let _ = self.up.wait();
-        for _ in 0..20 {
-            let left = leftovers(&self.data());
-            if left.is_empty() {
-                break;
-            }
-            for id in left {
-                signal_quietly(&id);
-            }
-            pause(Duration::from_millis(50));
-        }
+        self.kill_everything();
     }
+}
+
+fn up(dir: &Path, pairs: u32, listen: &str, flags: &[&str]) -> Child {
+    Command::new(PROGRAM)
+        .args(["up", "--servers", &pairs.to_string(), "--listen", listen])
+        .args(flags)
+        .arg("--data")
+        .arg(dir.join("data"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(dir.join("up.err")).unwrap())
+        .spawn()
+        .unwrap()
 }
 
 /// Processes that the files of `data` name and that are alive.
 pub fn leftovers(data: &Path) -> Vec<ProcessId> {
     let node = |name: &String| NodeFile::read(&data.join("nodes").join(name))?.process;
     let mut ids: Vec<ProcessId> = nodes(data).iter().filter_map(node).collect();
-    ids.extend(RunFile::read(data).and_then(|run| run.router));
+    ids.extend(
+        RunFile::read(data)
+            .into_iter()
+            .flat_map(|run| run.router.into_iter().chain(run.course)),
+    );
     ids.retain(ProcessId::is_alive);
     ids
 }

@@ -69,6 +69,17 @@ impl Meta {
         }
     }
 
+    /// The same facts as the beginning of the log `log_id`, whose first entry is the one after `index`.
+    pub(crate) fn before_log(self, log_id: LogId, index: u64) -> Self {
+        debug_assert!(index >= self.applied_index());
+        Self {
+            log_id: log_id.0,
+            applied: self.applied.max(Seq::new(index, 0)),
+            entry_done: true,
+            ..self
+        }
+    }
+
     pub(crate) fn log_id(&self) -> LogId {
         LogId(self.log_id)
     }

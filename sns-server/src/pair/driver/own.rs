@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sns_core::own_file;
 
+use crate::again;
 use crate::failure::{Failure, Result};
 use crate::net::tls::TlsFiles;
 use crate::pair::heartbeat::Asker;
 use crate::pair::process::{ProcessId, lock_holder};
-use crate::run_file::NodeFile;
+use crate::run_file::{NodeFile, Program};
 
 /// This node, as its file has it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ pub(super) struct Myself {
     pub(super) asker: Asker,
     pub(super) dir: PathBuf,
     pub(super) tls: Option<TlsFiles>,
+    pub(super) routers: Vec<String>,
     /// Whether it was asked to stop; held while the file is written, so that this never goes back.
     pub(super) stopping: Arc<Mutex<bool>>,
 }
@@ -47,6 +49,9 @@ impl Myself {
             stopping: *asked,
             starting: false,
             tls: self.tls.clone(),
+            again: *asked && again::wanted(),
+            routers: self.routers.clone(),
+            program: Program::own(),
         };
         if NodeFile::read(&self.dir).as_ref() == Some(&file) {
             return Ok(true);

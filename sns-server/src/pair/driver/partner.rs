@@ -160,7 +160,9 @@ impl Partner {
         let id = ProcessId::of(pid)?;
         let (program, args) = process::command_line(pid)?;
         let named = |two: &[String]| two == ["--name", &self.pair];
-        let ours = program == self.program
+        // It may be started through a link.
+        let started = || self.program.canonicalize().ok();
+        let ours = (program == self.program || Some(&program) == started().as_ref())
             && args.first().is_some_and(|role| role == self.role())
             && args.windows(2).any(named);
         // Since its start time was read it has kept the lock: the number still means the same one.
@@ -205,6 +207,7 @@ impl Partner {
             stopping: false,
             starting: true,
             tls: self.doors.tls.clone(),
+            ..NodeFile::default()
         };
         file.write(&self.dir).map_err(|e| failed("its file", &e))?;
         self.keep(Some(file));
@@ -272,7 +275,7 @@ impl Partner {
             by.is_some_and(|id| id.pid == pid)
         });
         let asked =
-            file.is_some_and(|file| file.stopping) || status.is_some_and(|status| status.success());
+            file.is_some_and(|file| file.stops()) || status.is_some_and(|status| status.success());
         let holder = process::lock_holder(&self.dir.join("lock"));
         let lock_held = matches!(holder, Ok(Some(other)) if other != pid);
         Exit {
@@ -317,12 +320,12 @@ fn place(address: &str, ip: IpAddr, taken: &[SocketAddr]) -> Result<SocketAddr> 
 /// Who ran last, as its file has it.
 pub(crate) fn last(file: Option<&NodeFile>) -> Last {
     match file {
-        Some(NodeFile {
-            process: Some(id),
-            stopping,
-            ..
-        }) if id.is_of_this_boot() => {
-            if *stopping {
+        Some(
+            file @ NodeFile {
+                process: Some(id), ..
+            },
+        ) if id.is_of_this_boot() => {
+            if file.stops() {
                 Last::Asked(id.pid)
             } else {
                 Last::Died(id.pid)

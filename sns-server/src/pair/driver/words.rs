@@ -92,6 +92,7 @@ mod tests {
             listen: "127.0.0.1:1".parse().unwrap(),
             peer_listen: "127.0.0.1:2".parse().unwrap(),
             routers: Vec::new(),
+            partner_by: crate::args::PartnerBy::Start,
             page: PageConfig {
                 http: None,
                 slow_call_ms: 250,

@@ -1,10 +1,16 @@
 //! The words of the machine: what it is told, what it asks for, what it says of the process.
 
 /// What a process says of its stages; the watcher also asks itself.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "as it is said, field by field"
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Report {
     /// It serves; else it starts, drains or has halted.
     pub serving: bool,
+    /// It has not served yet.
+    pub starting: bool,
     /// It was asked to stop.
     pub draining: bool,
     /// What its appender does.

@@ -59,8 +59,14 @@ impl Running {
         self.registered = true;
         self.fresh = true;
         self.silent = 0;
-        // Who serves has gone on, or is another one that was taken for the same.
-        self.draining = report.draining || self.draining && !report.serving;
+        // Who starts or serves has gone on, or is another one that was taken for the same.
+        let again = self.draining && (report.starting || report.serving) && !report.draining;
+        if again {
+            self.draining = false;
+            self.old = false;
+            self.serving_since = None;
+        }
+        self.draining |= report.draining;
         self.serving = report.serving;
         if report.serving && self.serving_since.is_none() {
             // One that was found old has served before.

@@ -359,6 +359,37 @@ fn a_silent_one_is_not_killed_while_the_watcher_itself_does_not_get_through() {
 }
 
 #[test]
+fn one_that_goes_on_as_another_program_is_left_alone_and_then_judged_afresh() {
+    let mut bench = Bench::served_for(10_000);
+    let drains = Event::Found {
+        pid: PID,
+        old: true,
+        draining: true,
+    };
+    assert_eq!(bench.event(drains), []);
+    bench.looks = false;
+    bench.answers = false;
+    assert_eq!(bench.ticks(50), []);
+    assert_eq!(bench.machine.condition(), Condition::Draining);
+    // The program follows, and takes longer to begin than a drain may take.
+    bench.answers = true;
+    bench.report = Report {
+        starting: true,
+        ..Report::default()
+    };
+    assert_eq!(bench.ticks(200), []);
+    assert_eq!(bench.machine.condition(), Condition::Starting);
+    // Dead before it served: what the former program did does not count for it.
+    let exit = Exit {
+        asked: false,
+        lock_held: false,
+        why: "ended".to_owned(),
+    };
+    assert_eq!(bench.event(Event::Exited { pid: PID, exit }), []);
+    assert_eq!(bench.machine.restarts(), 0);
+}
+
+#[test]
 fn a_draining_process_is_left_alone() {
     let mut bench = Bench::served_for(3_000);
     bench.report.draining = true;

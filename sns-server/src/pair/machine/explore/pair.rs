@@ -180,6 +180,10 @@ impl Pair {
         };
         Report {
             serving,
+            starting: matches!(
+                process.stage,
+                Stage::Spawned | Stage::Locked | Stage::Opening
+            ),
             draining: matches!(process.stage, Stage::Draining(_)),
             append,
             appends: process.appends,
