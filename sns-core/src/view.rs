@@ -504,6 +504,19 @@ impl View {
     /// # Errors
     /// `Busy`: one is being made, or too much waited to be written. `Io`.
     pub(crate) fn snapshot(&self, dir: &Path) -> Result<snapshot::SnapshotInfo, Error> {
+        self.snapshot_in(dir, false)
+    }
+
+    /// As [`View::snapshot`], but it does not give up because too much waits to be written: applying
+    /// waits for it instead.
+    ///
+    /// # Errors
+    /// `Busy`: one is being made, or the view is closed. `Io`.
+    pub(crate) fn snapshot_patiently(&self, dir: &Path) -> Result<snapshot::SnapshotInfo, Error> {
+        self.snapshot_in(dir, true)
+    }
+
+    fn snapshot_in(&self, dir: &Path, patient: bool) -> Result<snapshot::SnapshotInfo, Error> {
         let (done, result) = oneshot::channel();
         let dir = dir.to_owned();
         let from = self.memory.read().meta.applied;
@@ -512,7 +525,7 @@ impl View {
                 let _ = done.send(snapshot::write(&dir, store, meta, give_up));
             },
         );
-        self.writer.hold(from, write)?;
+        self.writer.hold(from, patient, write)?;
         result.recv().unwrap_or(Err(Error::Busy))
     }
 

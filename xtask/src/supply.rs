@@ -4,7 +4,8 @@ use std::process::{Command, ExitCode};
 
 use crate::say;
 
-/// The checks that need no network, and then, where the database can be had, the advisories.
+/// The crates are fetched; then the checks of them need no network, but for the advisories, which are
+/// looked at where their database can be had.
 pub(crate) fn run() -> ExitCode {
     if !cargo(
         &["metadata", "--locked", "--format-version", "1", "--no-deps"],
@@ -15,6 +16,11 @@ pub(crate) fn run() -> ExitCode {
     }
     if !cargo(&["deny", "--version"], true) {
         say("cargo-deny is missing: cargo install cargo-deny --locked");
+        return ExitCode::FAILURE;
+    }
+    // Also those for other systems, which no build on this one asks for.
+    if !cargo(&["fetch", "--locked", "--quiet"], false) {
+        say("failed: the crates of Cargo.lock cannot be had");
         return ExitCode::FAILURE;
     }
     // All members: without the flag only the package at the root is looked at, and what it needs.

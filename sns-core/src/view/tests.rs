@@ -1,6 +1,7 @@
 //! The view as a whole: kills within an entry, half made databases, the writer's end, the scrub.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::apply::Outcome;
@@ -465,23 +466,28 @@ fn a_view_that_was_closed_just_now_is_opened_again_and_not_taken_for_a_bad_one()
     }
 }
 
-#[test]
-fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
+/// Whether a job was told to give way while twice as much was applied as may be unwritten; it ends when
+/// it is told so, or once the applier stands still.
+fn gave_way(patient: bool) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let view = View::open(dir.path(), LOG, &options()).unwrap();
-    let (done, gave_way) = oneshot::channel();
+    let applied = Arc::new(AtomicU64::new(0));
+    let (seen, (done, gave_way)) = (Arc::clone(&applied), oneshot::channel());
     let hold = view.writer.hold(
         Seq::ZERO,
+        patient,
         Box::new(move |_, _, give_up| {
-            let end = Instant::now() + Duration::from_secs(20);
-            while !give_up() && Instant::now() < end {
+            let (mut at, mut since) = (0, Instant::now());
+            while !give_up() && (at == 0 || since.elapsed() < Duration::from_secs(1)) {
                 std::thread::park_timeout(Duration::from_millis(1));
+                if at != seen.load(Ordering::Relaxed) {
+                    (at, since) = (seen.load(Ordering::Relaxed), Instant::now());
+                }
             }
             done.send(give_up()).unwrap();
         }),
     );
     hold.unwrap();
-    // Twice as much as may be unwritten.
     let text = Text::parse(&"😀".repeat(1_000)).unwrap();
     let post = |intent| Command {
         request_id: None,
@@ -503,8 +509,19 @@ fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
             commands: std::mem::take(&mut commands),
         };
         view.apply(index, 1, &entry).unwrap();
+        applied.store(index, Ordering::Relaxed);
     }
-    assert!(gave_way.recv().unwrap());
+    gave_way.recv().unwrap()
+}
+
+#[test]
+fn a_snapshot_gives_way_to_an_applier_that_waits_for_room() {
+    assert!(gave_way(false));
+}
+
+#[test]
+fn a_patient_snapshot_is_waited_for() {
+    assert!(!gave_way(true));
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -16,8 +15,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use super::keys::meta::Meta;
 use super::memory::{Batch, Memory};
 use super::scrub::Scrub;
-use super::snapshot::{self, SnapshotInfo};
-use super::{Error, Store, View};
+use super::{Error, Store};
 use crate::limits::{BATCH_KEYS, FLOOD_BYTES, WRITE_PACE, WRITE_PACE_BEHIND, WRITE_PACE_BUSY};
 use crate::seq::Seq;
 
@@ -189,25 +187,13 @@ impl Writer {
 
     /// Runs `job` in the writer's thread once sled has all up to `from`, at the end of an entry; nothing
     /// is written meanwhile. It is handed the store, where it stands, and a question to ask now and
-    /// then: whether to give up, because too much waits to be written.
+    /// then: whether to give up, because too much waits to be written. A `patient` one need not: the
+    /// applier waits for room until it is done, so that memory stays bounded.
     ///
     /// # Errors
     /// Another job waits already, or the writer stops. A job that is dropped undone was not done
     /// because the writer stopped or failed.
-    pub(crate) fn hold(&self, from: Seq, job: Job) -> Result<(), Error> {
-        self.enqueue(from, job, false)
-    }
-
-    /// As [`Writer::hold`], but the job is not to give up because too much waits to be written: the
-    /// applier waits for room until it is done, so that memory stays bounded.
-    ///
-    /// # Errors
-    /// As [`Writer::hold`].
-    fn hold_patiently(&self, from: Seq, job: Job) -> Result<(), Error> {
-        self.enqueue(from, job, true)
-    }
-
-    fn enqueue(&self, from: Seq, job: Job, patient: bool) -> Result<(), Error> {
+    pub(crate) fn hold(&self, from: Seq, patient: bool, job: Job) -> Result<(), Error> {
         let mut queue = self.shared.queue.lock();
         if queue.job.is_some() || queue.stop || queue.ended {
             return Err(Error::Busy);
@@ -236,26 +222,6 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-impl View {
-    /// As [`View::snapshot`], but it does not give up because too much waits to be written: applying
-    /// waits for it instead.
-    ///
-    /// # Errors
-    /// `Busy`: one is being made, or the view is closed. `Io`.
-    pub(crate) fn snapshot_patiently(&self, dir: &Path) -> Result<SnapshotInfo, Error> {
-        let (done, result) = oneshot::channel();
-        let dir = dir.to_owned();
-        let from = self.memory.read().meta.applied;
-        let write = Box::new(
-            move |store: &Store, meta: &Meta, give_up: &dyn Fn() -> bool| {
-                let _ = done.send(snapshot::write(&dir, store, meta, give_up));
-            },
-        );
-        self.writer.hold_patiently(from, write)?;
-        result.recv().unwrap_or(Err(Error::Busy))
     }
 }
 
