@@ -29,7 +29,6 @@ mod kernel;
 mod mounts;
 mod ports;
 mod rights;
-mod sockets;
 mod space;
 mod tls;
 

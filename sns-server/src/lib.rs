@@ -41,6 +41,7 @@ pub mod run_file;
 pub mod serve;
 pub mod service;
 pub mod shutdown;
+mod sockets;
 mod stamp;
 pub mod status_cmd;
 pub mod storage;

@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::AuthMode;
-use crate::config::{PageFlags, ROUTER_DEFAULT, UpConfig, UpHttp};
+use crate::config::{PageFlags, UpConfig, UpHttp};
 use crate::down;
 use crate::failure::{Failure, Result};
 use crate::net::tls::{Dial, TlsFiles};
@@ -26,12 +26,14 @@ use crate::notify::Watchdog;
 use crate::pair::child::{adopts_orphans, reap_orphans};
 use crate::pair::machine::TICK;
 use crate::pair::process::{self, ProcessId};
-use crate::run_file::{self, Living, NodeFile, Program, RunFile};
+use crate::run_file::{self, Living, Program, RunFile};
 use crate::telemetry::escaped;
 use crate::token::{InternalKey, Purpose};
-use crate::{again, notify, output, serve, status_cmd};
+use crate::{again, notify, serve, status_cmd};
 
+mod child;
 mod course;
+mod greeting;
 mod keeper;
 mod pairs;
 mod plan;
@@ -243,11 +245,11 @@ impl Up {
         let own = ProcessId::own().map_err(|e| Failure::io("cannot tell who I am", &e))?;
         let file = RunFile {
             up: own,
-            router: self.router.kept().id(),
+            router: self.router.kept().child().id(),
             router_url: self.url.clone(),
             router_restarts: self.router.restarts(),
             pairs: u32::try_from(self.pairs.len()).unwrap_or(u32::MAX),
-            course: self.course.as_ref().and_then(|course| course.kept().id()),
+            course: self.course_process(),
             course_address: self.course_address(),
             course_restarts: self.course.as_ref().map_or(0, Keeper::restarts),
             tls: self.tls.clone(),
@@ -263,7 +265,13 @@ impl Up {
     /// Where the course's clients connect; empty when there is no gateway.
     fn course_address(&self) -> String {
         let course = self.course.as_ref();
-        course.map_or_else(String::new, |course| course.kept().address().to_string())
+        course.map_or_else(String::new, |course| {
+            course.kept().child().address().to_string()
+        })
+    }
+
+    fn course_process(&self) -> Option<ProcessId> {
+        self.course.as_ref()?.kept().child().id()
     }
 
     fn tick(&mut self) {
@@ -277,8 +285,8 @@ impl Up {
         if adopts_orphans() {
             let pairs = self.pairs.iter().filter_map(|pair| pair.kept().child());
             let ours: Vec<u32> = pairs
-                .chain(self.router.kept().id())
-                .chain(self.course.as_ref().and_then(|course| course.kept().id()))
+                .chain(self.router.kept().child().id())
+                .chain(self.course_process())
                 .map(|id| id.pid)
                 .collect();
             reap_orphans(&ours);
@@ -335,11 +343,11 @@ impl Up {
                 )));
             }
             let mut missing = missing(plan, &listed);
-            if self
-                .course
-                .as_ref()
-                .is_some_and(|it| !it.kept().has_answered())
-            {
+            if !self.router.kept().child().serves() {
+                missing.push("the router".to_owned());
+            }
+            let course = self.course.as_ref();
+            if course.is_some_and(|it| !it.kept().child().serves()) {
                 missing.push("the gateway of the course".to_owned());
             }
             if missing.is_empty() {
@@ -351,72 +359,6 @@ impl Up {
                 tracing::info!(after_s = after, "waiting for {}", missing.join(", "));
             }
         }
-    }
-
-    /// What makes a name one's own, where that takes something.
-    fn way_in(&self) -> &'static str {
-        match self.auth {
-            AuthMode::Open => "",
-            AuthMode::Accounts => " auth login --new",
-        }
-    }
-
-    /// The one line for programs, and the lines for people.
-    fn greet(&self, plan: &Plan, first: bool) -> Result<()> {
-        notify::ready();
-        notify::status(&format!("pairs: {}; router {}", self.pairs.len(), self.url));
-        if !first {
-            tracing::info!(
-                router = self.url,
-                "goes on with what the former program started"
-            );
-            return Ok(());
-        }
-        output::line(&format!("router {}", self.url))?;
-        let mut flag = if self.url == ROUTER_DEFAULT {
-            String::new()
-        } else {
-            format!(" --router {}", self.url)
-        };
-        let ca = self.tls.as_ref().and_then(|tls| tls.ca.as_ref());
-        if let Some(ca) = ca {
-            flag += " --tls-ca ";
-            flag += &escaped(&ca.display().to_string());
-        }
-        let data = escaped(&self.data.display().to_string());
-        let pairs = match self.pairs.len() {
-            1 => "one pair".to_owned(),
-            count => format!("{count} pairs"),
-        };
-        let mut lines = vec![
-            format!("{pairs} of servers serve {data}; Ctrl-C stops them"),
-            format!(
-                "next, in another terminal: sns -u alice{flag}{}",
-                self.way_in()
-            ),
-            format!("to see who serves:         sns-server status{flag}"),
-        ];
-        if self.auth == AuthMode::Open {
-            // Never silently: others on this machine could take any name.
-            lines.push("names have no passwords:   --auth accounts asks for them".to_owned());
-        }
-        // As its own file has it: a port may have been taken meanwhile.
-        let first = plan.nodes().next().map(|node| &node.name);
-        let file = first.and_then(|name| NodeFile::read(&self.data.join("nodes").join(name)));
-        let page = file.map(|file| file.http_address).unwrap_or_default();
-        if !page.is_empty() {
-            let scheme = self.uri.scheme_str().unwrap_or("http");
-            lines.push(format!("in a browser:              {scheme}://{page}/"));
-            lines.push(format!("the servers in a browser:  {scheme}://{page}/ops"));
-        }
-        if self.course.is_some() {
-            let at = self.course_address();
-            lines.push(format!("the course's client:       connects to {at}"));
-        }
-        for line in lines {
-            output::message(&line);
-        }
-        Ok(())
     }
 
     async fn keep(&mut self, shutdown: &CancellationToken) {
@@ -442,7 +384,7 @@ impl Up {
         let course = match &mut self.course {
             Some(course) => {
                 course.stop();
-                let id = course.kept().id().into_iter().collect();
+                let id = course.kept().child().id().into_iter().collect();
                 down::stop_processes(id).await.map(drop)
             }
             None => Ok(()),
@@ -453,7 +395,7 @@ impl Up {
             ours.extend(pair.kept().child());
         }
         let nodes = down::stop_nodes(&self.data, ours).await;
-        let router = match self.router.kept().id() {
+        let router = match self.router.kept().child().id() {
             Some(id) => down::stop_processes(vec![id]).await.map(drop),
             None => Ok(()),
         };

@@ -93,6 +93,43 @@ async fn nobody_notices_a_rolling_restart() {
     });
 }
 
+#[cfg(feature = "nats")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_notices_one_with_the_log_on_nats_either() {
+    if !sns_natsd::is_here() {
+        return;
+    }
+    let settings = sns_natsd::Settings {
+        servers: 3,
+        ..Default::default()
+    };
+    let nats = sns_natsd::Servers::start(&settings).unwrap();
+    let log = nats.urls().join(",");
+    let installed = Installed::new();
+    let service =
+        tokio::task::block_in_place(|| installed.up_with(&["--servers", "2", "--log", &log]));
+    let watchers = Watchers::start(&service.url, 2).await;
+    let posters = Posters::start(&service.url, 2);
+    tokio::task::block_in_place(|| {
+        installed.replace();
+        let done = installed.run(&["restart", "--rolling", "--json", "--data", &service.data]);
+        assert!(done.status.success(), "{}", stderr(&done));
+        for (row, name) in rows(&done).iter().zip(ORDER) {
+            assert_eq!(row["node"], name);
+            let pid = u32::try_from(row["new_pid"].as_u64().unwrap()).unwrap();
+            assert_eq!(runs(pid), installed.file(), "{row}");
+        }
+    });
+    let total = posters.all_is_stored().await;
+    watchers.saw_all(total).await;
+    tokio::task::block_in_place(|| {
+        let status = installed.run(&["status", "--json", "--data", &service.data]);
+        for row in rows(&status) {
+            assert_eq!(row["restarts"], 0, "{row}");
+        }
+    });
+}
+
 #[test]
 fn a_router_and_a_pair_that_were_started_by_hand_are_replaced_where_they_are() {
     let installed = Installed::new();

@@ -5,6 +5,7 @@
 #[path = "support/cluster.rs"]
 mod cluster;
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
@@ -194,6 +195,41 @@ fn a_second_start_of_a_node_is_refused_and_disturbs_nobody() {
     let rows = cluster.status();
     assert_eq!(column(&rows, "state"), ["serving"; 3]);
     assert!(rows[..2].iter().all(|row| row["restarts"] == 0), "{rows:?}");
+}
+
+#[test]
+fn of_two_that_are_started_at_once_on_one_port_none_takes_the_router_of_the_other_for_its_own() {
+    for _ in 0..3 {
+        let free = sns_server::ports::draw([127, 0, 0, 1].into(), 1).unwrap()[0];
+        let listen = format!("127.0.0.1:{free}");
+        let mut both = [0, 1].map(|_| {
+            let dir = tempfile::tempdir().unwrap();
+            Cluster::spawn_in(dir, 1, &listen)
+        });
+        // The first line, or the end.
+        let said = both.each_mut().map(|cluster| {
+            let mut line = String::new();
+            let mut out = BufReader::new(cluster.up.stdout.take().unwrap());
+            out.read_line(&mut line).unwrap();
+            line
+        });
+        let serve = said.iter().filter(|line| !line.is_empty()).count();
+        for (cluster, line) in both.iter_mut().zip(&said) {
+            if line.is_empty() {
+                let code = cluster.up.wait().unwrap().code();
+                assert_eq!(code, Some(7), "{}", cluster.complaints());
+                assert!(
+                    cluster.complaints().contains("in use"),
+                    "{}",
+                    cluster.complaints()
+                );
+                assert_eq!(leftovers(&cluster.data()), []);
+            } else {
+                assert_eq!(*line, format!("router http://{listen}\n"));
+            }
+        }
+        assert!(serve < 2, "both believe that they have the router");
+    }
 }
 
 #[test]

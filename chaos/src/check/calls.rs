@@ -67,7 +67,10 @@ fn excuses(fault: &Fault, op: &Op, reason: &str) -> bool {
         Excuse::Full => reason == "DISK_FULL",
         Excuse::Writes => {
             let unwritten = waits_for_the_log(&op.call) && NO_WRITES.contains(&reason);
-            unwritten || fault.kind == UNREADABLE && reason == "LAGGING" && wants_a_state(&op.call)
+            let waited = reason == "LAGGING"
+                && (is_linearizable(&op.call)
+                    || fault.kind == UNREADABLE && wants_a_state(&op.call));
+            unwritten || waited
         }
         Excuse::Everything => true,
     }
@@ -76,6 +79,18 @@ fn excuses(fault: &Fault, op: &Op, reason: &str) -> bool {
 /// Whether it is answered only by a server that has seen what its client saw.
 fn wants_a_state(call: &Call) -> bool {
     matches!(call, Call::Walk { at_least: 1.., .. })
+}
+
+/// Whether it is answered only once the log has said how far it is. Where nobody can write, nobody can
+/// say so either, and a server waits for it as for any state.
+fn is_linearizable(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::Walk {
+            linearizable: true,
+            ..
+        }
+    )
 }
 
 /// When no call is excused any more that begins a little later.
@@ -88,13 +103,7 @@ fn over(fault: &Fault) -> Micros {
 
 /// Whether it is answered only by those who take writes.
 pub(super) fn waits_for_the_log(call: &Call) -> bool {
-    !matches!(
-        call,
-        Call::Walk {
-            linearizable: false,
-            ..
-        }
-    )
+    !matches!(call, Call::Walk { .. }) || is_linearizable(call)
 }
 
 /// The reason, if this is no answer to what was asked.
@@ -202,6 +211,8 @@ mod tests {
         assert!(excused_by("nats-all", lags(7)));
         assert!(!excused_by("nats-all", lags(0)));
         assert!(!excused_by("nats-kill-two", lags(7)));
+        // Here it waited for the word of a leader.
+        assert!(excused(failed(walk(true), 1_000_000, "LAGGING")));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::path::Path;
 use sns_core::ErrorKind;
 
 use super::finding::Finding;
-use super::sockets::Listening;
 use super::{DoctorConfig, Http, Role, unavailable};
 use crate::pair::process::{self, ProcessId};
 use crate::ports;
 use crate::run_file::{self, RunFile};
+use crate::sockets::Listening;
 
 /// Whether an address can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +81,7 @@ fn routers() -> Vec<(u32, String)> {
         let line = process::command_line(*pid).filter(|_| ours);
         line.is_some_and(|(_, args)| args.iter().any(|word| word == "router"))
     };
-    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let found = numbers.filter(router);
+    let found = process::all().into_iter().filter(router);
     found.map(|pid| (pid, "router".to_owned())).collect()
 }
 

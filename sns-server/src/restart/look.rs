@@ -1,5 +1,5 @@
 //! What `/proc` says of processes that are to be replaced: which file they run, whether they can be
-//! asked, and who listens on a port.
+//! asked, and which one is the router.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::again;
 use crate::pair::process::{self, ProcessId};
+use crate::sockets::Listening;
 
 /// A file, whatever its name: device and inode.
 pub(super) type FileId = (u64, u64);
@@ -83,42 +84,14 @@ pub(super) fn takes(pid: u32, signal: Signal) -> bool {
 
 /// The router of ours that listens on `port` of this machine.
 pub(super) fn router_on(port: u16) -> Option<ProcessId> {
-    let sockets = listening(port);
+    let sockets = Listening::on(port);
     let is_router = |id: &ProcessId| {
         let words = process::command_line(id.pid).map(|(_, words)| words);
         words.is_some_and(|words| words.iter().any(|word| word == "router")) && process::is_ours(id)
     };
+    let holds = |pid| sockets.iter().any(|it| it.is_open_in(pid));
     let mut ours = process::all().into_iter().filter_map(ProcessId::of);
-    ours.find(|id| is_router(id) && holds(id.pid, &sockets))
-}
-
-/// What the links of descriptors say of the sockets that listen on `port`.
-fn listening(port: u16) -> Vec<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let text: String = tables
-        .map(|it| fs::read_to_string(it).unwrap_or_default())
-        .concat();
-    text.lines()
-        .filter_map(|line| socket_in(line, port))
-        .collect()
-}
-
-/// `0: 0100007F:1CE8 00000000:0000 0A … inode`: field 1 is the place, field 3 the state (0A: it
-/// listens), field 9 the inode.
-fn socket_in(line: &str, port: u16) -> Option<String> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
-    let (_, listens) = fields.get(1)?.rsplit_once(':')?;
-    let here = u16::from_str_radix(listens, 16).ok()? == port && *fields.get(3)? == "0A";
-    here.then(|| format!("socket:[{}]", fields.get(9).unwrap_or(&"")))
-}
-
-fn holds(pid: u32, sockets: &[String]) -> bool {
-    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return false;
-    };
-    let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    let mut targets = targets.map(|target| target.to_string_lossy().into_owned());
-    targets.any(|target| sockets.contains(&target))
+    ours.find(|id| is_router(id) && holds(id.pid))
 }
 
 #[cfg(test)]
@@ -126,16 +99,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_that_listens_is_found_and_its_holder_too() {
+    fn who_listens_and_is_no_router_is_not_taken_for_one() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let sockets = listening(port);
-        assert_eq!(sockets.len(), 1, "{sockets:?}");
-        assert!(holds(std::process::id(), &sockets));
-        // This is no router.
+        assert_eq!(Listening::on(port).len(), 1);
         assert_eq!(router_on(port), None);
-        drop(listener);
-        assert_eq!(listening(port), Vec::<String>::new());
     }
 
     #[test]

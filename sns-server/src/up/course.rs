@@ -3,8 +3,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,13 +15,12 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::child::ChildProcess;
 use super::keeper::Kept;
 use crate::again;
 use crate::config::UpConfig;
 use crate::failure::{Failure, Result};
-use crate::pair::child::OwnChild;
-use crate::pair::machine::{Event, Exit, Last, Report, Rules};
-use crate::pair::process::{self, ProcessId};
+use crate::pair::machine::{Event, Rules};
 use crate::ports;
 
 /// How often it is asked until it answers, and how long an answer may take.
@@ -32,12 +30,8 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const FLAG: &str = "--course";
 
 pub(super) struct CourseProcess {
-    program: PathBuf,
-    args: Vec<OsString>,
-    address: SocketAddr,
-    dir: PathBuf,
-    child: Option<(OwnChild, ProcessId)>,
-    /// The present process has.
+    child: ChildProcess,
+    /// Somebody has, since the present process was started.
     answered: Arc<AtomicBool>,
     /// Ends with it.
     _asking: JoinSet<()>,
@@ -96,34 +90,18 @@ impl CourseProcess {
             args.push("--insecure".into());
         }
         Ok(Self {
-            program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
-            args,
-            address,
-            dir: data.join("nodes").join("course"),
-            child: None,
+            child: ChildProcess::new(args, address, data.join("nodes").join("course"))?,
             answered,
             _asking: asking,
         })
     }
 
-    /// Takes over the child of the program that ran in this process before.
-    pub(super) fn adopt(&mut self, id: &ProcessId) {
-        self.child = OwnChild::adopt(id.clone()).map(|child| (child, id.clone()));
+    pub(super) fn child(&self) -> &ChildProcess {
+        &self.child
     }
 
-    /// Where the course's clients connect.
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The living process.
-    pub(super) fn id(&self) -> Option<ProcessId> {
-        self.child.as_ref().map(|(_, id)| id.clone())
-    }
-
-    /// Whether the present process has answered.
-    pub(super) fn has_answered(&self) -> bool {
-        self.child.is_some() && self.answered.load(Ordering::Relaxed)
+    pub(super) fn child_mut(&mut self) -> &mut ChildProcess {
+        &mut self.child
     }
 }
 
@@ -148,66 +126,25 @@ impl Kept for CourseProcess {
     }
 
     fn poll(&mut self, _: Option<u32>) -> Vec<Event> {
-        let Some((child, id)) = &mut self.child else {
-            return Vec::new();
-        };
-        let pid = id.pid;
-        if let Ok(Some(status)) = child.try_wait() {
-            self.child = None;
-            let why = match (status.signal(), process::last_words(&self.dir)) {
-                (Some(signal), _) => format!("ended by signal {signal}"),
-                (None, Some(words)) => words,
-                (None, None) => format!("exit code {}", status.code().unwrap_or_default()),
-            };
-            let exit = Exit {
-                asked: status.success(),
-                lock_held: false,
-                why,
-            };
-            return vec![Event::Exited { pid, exit }];
+        if let Some(exited) = self.child.exited() {
+            return vec![exited];
         }
-        if !self.has_answered() {
+        if !self.answered.load(Ordering::Relaxed) {
             return Vec::new();
         }
-        let report = Report {
-            serving: true,
-            ..Report::default()
-        };
-        vec![Event::Answer { pid, report }]
+        self.child.answered().into_iter().collect()
     }
 
     fn look(&mut self) -> Event {
-        match &self.child {
-            Some((_, id)) => Event::Found {
-                pid: id.pid,
-                old: false,
-                draining: false,
-            },
-            None => Event::Free(Last::Nobody),
-        }
+        self.child.look()
     }
 
     fn start(&mut self, _: u64) -> Event {
-        let child = match process::spawn(&self.program, &self.args, &self.dir) {
-            Ok(child) => child,
-            Err(e) => return Event::NotStarted { why: e.to_string() },
-        };
-        let Some(id) = child.id().and_then(ProcessId::of) else {
-            let why = process::last_words(&self.dir);
-            let why = why.unwrap_or_else(|| "it ended at once".to_owned());
-            return Event::NotStarted { why };
-        };
-        let pid = id.pid;
         self.answered.store(false, Ordering::Relaxed);
-        self.child = Some((OwnChild::Started(child), id));
-        Event::Started { pid }
+        self.child.start()
     }
 
     fn kill(&mut self) {
-        if let Some((child, _)) = &mut self.child
-            && let Err(error) = child.kill()
-        {
-            tracing::error!(%error, "cannot kill the gateway of the course");
-        }
+        self.child.kill("the gateway of the course");
     }
 }

@@ -35,12 +35,12 @@ impl Up {
         self.router
             .count_on(RouterProcess::RULES, run.router_restarts);
         if let Some(id) = &run.router {
-            self.router.kept_mut().adopt(id);
+            self.router.kept_mut().child_mut().adopt(id);
         }
         if let Some(course) = &mut self.course {
             course.count_on(CourseProcess::RULES, run.course_restarts);
             if let Some(id) = &run.course {
-                course.kept_mut().adopt(id);
+                course.kept_mut().child_mut().adopt(id);
             }
         }
         for pair in &mut self.pairs {

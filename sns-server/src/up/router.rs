@@ -2,8 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,15 +10,14 @@ use std::time::Duration;
 use http::Uri;
 use tokio::task::JoinSet;
 
+use super::child::ChildProcess;
 use super::keeper::Kept;
 use crate::announce;
 use crate::args::Policy;
 use crate::config::UpConfig;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::net::tls::Dial;
-use crate::pair::child::OwnChild;
-use crate::pair::machine::{Event, Exit, Last, Report, Rules};
-use crate::pair::process::{self, ProcessId};
+use crate::pair::machine::{Event, Rules};
 use crate::status_cmd;
 use crate::token::{InternalKey, Purpose};
 
@@ -27,10 +25,7 @@ use crate::token::{InternalKey, Purpose};
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct RouterProcess {
-    program: PathBuf,
-    args: Vec<OsString>,
-    dir: PathBuf,
-    child: Option<(OwnChild, ProcessId)>,
+    child: ChildProcess,
     answers: Arc<AtomicU64>,
     seen: u64,
     /// Ends with it.
@@ -85,24 +80,19 @@ impl RouterProcess {
             .filter(|(name, _)| *name == "--auth");
         args.extend(auth.flat_map(|(name, value)| [name.into(), value.into()]));
         Ok(Self {
-            program: process::program().map_err(|e| Failure::io("cannot find this program", &e))?,
-            args,
-            dir: super::router_dir(data),
-            child: None,
+            child: ChildProcess::new(args, listen, super::router_dir(data))?,
             answers,
             seen: 0,
             _asking: asking,
         })
     }
 
-    /// Takes over the child of the program that ran in this process before.
-    pub(super) fn adopt(&mut self, id: &ProcessId) {
-        self.child = OwnChild::adopt(id.clone()).map(|child| (child, id.clone()));
+    pub(super) fn child(&self) -> &ChildProcess {
+        &self.child
     }
 
-    /// The living process.
-    pub(super) fn id(&self) -> Option<ProcessId> {
-        self.child.as_ref().map(|(_, id)| id.clone())
+    pub(super) fn child_mut(&mut self) -> &mut ChildProcess {
+        &mut self.child
     }
 }
 
@@ -112,68 +102,26 @@ impl Kept for RouterProcess {
     }
 
     fn poll(&mut self, _: Option<u32>) -> Vec<Event> {
-        let Some((child, id)) = &mut self.child else {
-            return Vec::new();
-        };
-        let pid = id.pid;
-        if let Ok(Some(status)) = child.try_wait() {
-            self.child = None;
-            let why = match (status.signal(), process::last_words(&self.dir)) {
-                (Some(signal), _) => format!("ended by signal {signal}"),
-                (None, Some(words)) => words,
-                (None, None) => format!("exit code {}", status.code().unwrap_or_default()),
-            };
-            let exit = Exit {
-                asked: status.success(),
-                lock_held: false,
-                why,
-            };
-            return vec![Event::Exited { pid, exit }];
+        if let Some(exited) = self.child.exited() {
+            return vec![exited];
         }
         let answers = self.answers.load(Ordering::Relaxed);
-        if answers == self.seen {
+        if std::mem::replace(&mut self.seen, answers) == answers {
             return Vec::new();
         }
-        self.seen = answers;
-        let report = Report {
-            serving: true,
-            ..Report::default()
-        };
-        vec![Event::Answer { pid, report }]
+        self.child.answered().into_iter().collect()
     }
 
     fn look(&mut self) -> Event {
-        match &self.child {
-            Some((_, id)) => Event::Found {
-                pid: id.pid,
-                old: false,
-                draining: false,
-            },
-            None => Event::Free(Last::Nobody),
-        }
+        self.child.look()
     }
 
     fn start(&mut self, _: u64) -> Event {
-        let child = match process::spawn(&self.program, &self.args, &self.dir) {
-            Ok(child) => child,
-            Err(e) => return Event::NotStarted { why: e.to_string() },
-        };
-        let Some(id) = child.id().and_then(ProcessId::of) else {
-            let why = process::last_words(&self.dir);
-            let why = why.unwrap_or_else(|| "it ended at once".to_owned());
-            return Event::NotStarted { why };
-        };
-        let pid = id.pid;
         self.seen = self.answers.load(Ordering::Relaxed);
-        self.child = Some((OwnChild::Started(child), id));
-        Event::Started { pid }
+        self.child.start()
     }
 
     fn kill(&mut self) {
-        if let Some((child, _)) = &mut self.child
-            && let Err(error) = child.kill()
-        {
-            tracing::error!(%error, "cannot kill the router");
-        }
+        self.child.kill("the router");
     }
 }

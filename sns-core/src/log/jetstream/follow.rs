@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::stream::Info;
 use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rand::RngExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::api::Refusal;
 use super::connect::Connection;
 use super::durability::Durability;
 use super::shared::Shared;
@@ -26,6 +29,8 @@ const DURABILITY_EVERY: Duration = Duration::from_secs(30);
 const FETCH_BYTES: usize = 1024 * 1024;
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_secs(1);
+/// Between two questions as long as none is answered.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// How long the end of the stream is asked for.
 const TAIL_LIMIT: Duration = Duration::from_secs(4);
 /// Between two attempts.
@@ -138,8 +143,7 @@ impl Shared {
     async fn compare(&self) -> Result<(), Error> {
         self.check()?;
         let known = self.durable();
-        let asked = api::info(&self.client, &self.options.stream, QUESTION).await;
-        let info = match asked {
+        let info = match self.info_soon().await {
             Ok(info) => info,
             Err(refusal) if refusal.is(ErrorCode::STREAM_NOT_FOUND) => {
                 return Err(self.suspect(1, "it is gone".into()));
@@ -161,6 +165,19 @@ impl Shared {
         self.learn(&info, known)?;
         self.drift(stream::drift(&info, self.id));
         Ok(())
+    }
+
+    /// How the stream stands, by its leader. A question that came while there was none is answered by
+    /// nobody, so it is put again and again: the next leader answers the first that reaches him.
+    async fn info_soon(&self) -> Result<Info, Refusal> {
+        let ask = || api::info(&self.client, &self.options.stream, QUESTION);
+        let mut asked = FuturesUnordered::from_iter([ask()]);
+        loop {
+            tokio::select! {
+                Some(answer) = asked.next() => return answer,
+                () = sleep(ASK_AGAIN) => asked.push(ask()),
+            }
+        }
     }
 
     /// Whether the stream still has an entry that was read.
@@ -193,7 +210,7 @@ impl Shared {
             self.check()?;
             let error = if *self.verified.borrow() {
                 let known = self.durable();
-                let asked = api::info(&self.client, &self.options.stream, QUESTION).await;
+                let asked = self.info_soon().await;
                 match asked.map(|info| self.learn(&info, known)) {
                     Ok(Ok((_, last))) => return Ok(last.max(self.durable()) + 1),
                     Ok(Err(error @ Error::Damaged { .. })) => return Err(error),

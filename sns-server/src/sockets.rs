@@ -3,23 +3,25 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::pair::process;
+
 /// A listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Listening {
+pub(crate) struct Listening {
     address: SocketAddr,
     inode: u64,
 }
 
 impl Listening {
     /// All of this network namespace.
-    pub(super) fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        let text = read("/proc/net/tcp") + &read("/proc/net/tcp6");
+        let text = read("/proc/self/net/tcp") + &read("/proc/self/net/tcp6");
         text.lines().filter_map(parse).collect()
     }
 
     /// Whether it keeps others from listening on `address`.
-    pub(super) fn holds(&self, address: SocketAddr) -> bool {
+    pub(crate) fn holds(&self, address: SocketAddr) -> bool {
         let (own, other) = (self.address.ip(), address.ip());
         self.address.port() == address.port()
             && (own.is_unspecified()
@@ -27,17 +29,26 @@ impl Listening {
                 || own.to_canonical() == other.to_canonical())
     }
 
-    /// The process that has it open, if this user may know: its number and its name.
-    pub(super) fn holder(&self) -> Option<(u32, String)> {
+    /// Those on `port`, of whatever address.
+    pub(crate) fn on(port: u16) -> Vec<Self> {
+        let mut all = Self::all();
+        all.retain(|it| it.address.port() == port);
+        all
+    }
+
+    /// Whether the process `pid` has it open; false also when this user may not know.
+    pub(crate) fn is_open_in(&self, pid: u32) -> bool {
         let target = format!("socket:[{}]", self.inode);
-        let has = |pid: u32| {
-            let open = fs::read_dir(format!("/proc/{pid}/fd")).ok();
-            let mut open = open.into_iter().flatten().filter_map(Result::ok);
-            open.any(|fd| fs::read_link(fd.path()).is_ok_and(|it| it.as_os_str() == &*target))
-        };
-        let processes = fs::read_dir("/proc").ok()?.filter_map(Result::ok);
-        let mut numbers = processes.filter_map(|it| it.file_name().to_str()?.parse().ok());
-        let pid = numbers.find(|pid| has(*pid))?;
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).ok();
+        let mut open = open.into_iter().flatten().filter_map(Result::ok);
+        open.any(|fd| fs::read_link(fd.path()).is_ok_and(|it| it.as_os_str() == &*target))
+    }
+
+    /// The process that has it open, if this user may know: its number and its name.
+    pub(crate) fn holder(&self) -> Option<(u32, String)> {
+        let pid = process::all()
+            .into_iter()
+            .find(|pid| self.is_open_in(*pid))?;
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         Some((pid, name.trim().to_owned()))
     }
