@@ -47,7 +47,9 @@ fn build() -> Result<(), String> {
     pages_and_completions(&built, &dist)?;
     let mut command = Command::new(env!("CARGO"));
     command
-        .args(["deb", "--no-build", "-p", "sns-server", "--output"])
+        // What debuggers need is a package of its own.
+        .args(["deb", "--no-build", "--dbgsym", "-p", "sns-server"])
+        .arg("--output")
         .arg(&dist);
     finish(&mut command)
 }

@@ -307,7 +307,8 @@ impl Driver {
             let (partner, why) = (&self.node.partner(), escaped(self.machine.reason()));
             tracing::info!(%partner, condition = ?after, why, "the partner changed");
             let node = self.node.node();
-            notify::status(&format!("{node}; partner {partner}: {after:?} {why}"));
+            let status = format!("{node}; partner {partner}: {after:?} {why}");
+            notify::status(status.trim_end());
         }
         for action in actions {
             self.act(action);

@@ -41,7 +41,7 @@ pub struct ProcessId {
     pub pid: u32,
     /// Clock ticks from boot to its start.
     pub start_time: u64,
-    /// `/proc/sys/kernel/random/boot_id`.
+    /// `/proc/sys/kernel/random/boot_id`, as it sees that itself.
     pub boot_id: String,
 }
 
@@ -52,7 +52,7 @@ impl ProcessId {
         (!stat.is_gone()).then(|| Self {
             pid,
             start_time: stat.start_time,
-            boot_id: boot_id().to_owned(),
+            boot_id: boot_id_in(pid),
         })
     }
 
@@ -133,12 +133,25 @@ pub(crate) fn all() -> Vec<u32> {
     entries.filter_map(number).collect()
 }
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 fn boot_id() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();
     BOOT.get_or_init(|| {
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let text = fs::read_to_string(BOOT_ID).unwrap_or_default();
         text.trim().to_owned()
     })
+}
+
+/// The boot as the process `pid` sees it. Containers show one of their own, and a unit of systemd in there
+/// that has a `/proc` to itself (`ProtectProc=`) sees that of the machine: without this a program outside
+/// of the unit would take its processes for those of another boot.
+fn boot_id_in(pid: u32) -> String {
+    match fs::read_to_string(format!("/proc/{pid}/root{BOOT_ID}")) {
+        Ok(text) => text.trim().to_owned(),
+        // Of another user, or it has no `/proc`.
+        Err(_) => boot_id().to_owned(),
+    }
 }
 
 /// What a process does, for a human: "stopped", "in uninterruptible sleep", …

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sns_server::pair::process::ProcessId;
+use sns_server::pair::process::{ProcessId, command_line, is_ours};
 use sns_server::run_file::{NodeFile, RunFile, nodes};
 use tempfile::TempDir;
 
@@ -249,7 +249,7 @@ fn up(dir: &Path, pairs: u32, listen: &str, flags: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Processes that the files of `data` name and that are alive.
+/// Processes that the files of `data` name, or that were started on it a moment ago, and that are alive.
 pub fn leftovers(data: &Path) -> Vec<ProcessId> {
     let node = |name: &String| NodeFile::read(&data.join("nodes").join(name))?.process;
     let mut ids: Vec<ProcessId> = nodes(data).iter().filter_map(node).collect();
@@ -258,8 +258,19 @@ pub fn leftovers(data: &Path) -> Vec<ProcessId> {
             .into_iter()
             .flat_map(|run| run.router.into_iter().chain(run.course)),
     );
+    ids.extend(started_on(data));
     ids.retain(ProcessId::is_alive);
     ids
+}
+
+/// Processes of ours whose command line names `data`: one that was just started has no file yet.
+fn started_on(data: &Path) -> impl Iterator<Item = ProcessId> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let ids = all.filter_map(|entry| ProcessId::of(entry.file_name().to_str()?.parse().ok()?));
+    ids.filter(move |id| {
+        let (_, args) = command_line(id.pid).unwrap_or_default();
+        args.iter().any(|arg| Path::new(arg) == data) && is_ours(id)
+    })
 }
 
 fn signal_quietly(id: &ProcessId) {
